@@ -103,7 +103,7 @@ class Exchange:
 "pieces", "sent_at", "sign_ns", "stamps", "status", "tls_ns",
     )  # fmt: skip
 
-    def __init__(self, id: str, now: Callable[[], int], on_piece: Callable[[], None] | None = None) -> None:
+    def __init__(self, id: str, now: Callable[[], int], on_piece: Callable[[], None] | None = None) -> None:  # noqa: A002 - its public name
         self.id = id
         """Goes out as ``X-Request-Id``."""
         self.pieces: list[Any] = []
@@ -197,7 +197,8 @@ class Deployer(Protocol):
 class PromptSource(Protocol):
     """Yields prompts, the same ones each time; a list of ``Prompt`` is one.
 
-    May also have ``counted_by(tokenizer: Tokenizer) -> PromptSource``: the same source, its lengths counted by the case's tokenizer.
+    May also have ``counted_by(tokenizer: Tokenizer) -> PromptSource``: the same prompts, counted by the case's tokenizer,
+    and ``dropped``: how many rows were left out, by reason.
     """
 
     def __iter__(self) -> Iterator[Prompt]: ...

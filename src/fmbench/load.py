@@ -125,7 +125,7 @@ class _Open:
     def warmup(self, asked: int | None) -> int:
         return 10 if asked is None else asked
 
-    def plan(self, prompts: int, *, warmup: int, stream: int = 0) -> Iterator[Planned]:
+    def plan(self, prompts: int, *, warmup: int, stream: int = 0) -> Iterator[Planned]:  # noqa: ARG002 - it has one
         total = self.total(prompts)
         due, start = 0.0, 0.0
         gaps = self._gaps()
