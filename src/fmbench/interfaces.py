@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from anyio import move_on_after
 
 from fmbench.journal import Journal
-from fmbench.types import Completion, Facts, Head, Parameters, Prompt, Request
+from fmbench.types import Completion, Delta, Facts, Head, Parameters, Prompt, Request
 
 if TYPE_CHECKING:
     from fmbench.result import Result
@@ -99,11 +99,11 @@ class Exchange:
     """
 
     __slots__ = (
-        "_closed", "_last_at", "_now", "_on_piece", "client_delay_ns", "connect_ns", "head_at", "headers", "id", "kernel",
-"pieces", "sent_at", "sign_ns", "stamps", "status", "tls_ns",
+        "_closed", "_last_at", "_now", "client_delay_ns", "connect_ns", "head_at", "headers", "id", "kernel", "on_piece",
+        "pieces", "sent_at", "sign_ns", "stamps", "status", "tls_ns",
     )  # fmt: skip
 
-    def __init__(self, id: str, now: Callable[[], int], on_piece: Callable[[], None] | None = None) -> None:  # noqa: A002 - its public name
+    def __init__(self, id: str, now: Callable[[], int]) -> None:  # noqa: A002 - its public name
         self.id = id
         """Goes out as ``X-Request-Id``."""
         self.pieces: list[Any] = []
@@ -123,7 +123,8 @@ class Exchange:
         self._closed = False
         self._last_at = -1
         self._now = now
-        self._on_piece = on_piece
+        self.on_piece: Callable[[], None] | None = None
+        """The engine's: called after each piece."""
 
     def sent(self, at: int | None = None) -> None:
         """Say that the first byte is about to be written."""
@@ -160,8 +161,8 @@ class Exchange:
             return
         self.stamps.append(self._stamp(at))
         self.pieces.append(data)
-        if self._on_piece is not None:
-            self._on_piece()
+        if self.on_piece is not None:
+            self.on_piece()
 
     def close(self) -> None:
         """The engine's: ``send`` has ended, and later calls are ignored."""
@@ -207,6 +208,11 @@ class PromptSource(Protocol):
 @runtime_checkable
 class Decoder(Protocol):
     """Decodes one reply piece by piece, while it still arrives."""
+
+    @property
+    def deltas(self) -> Sequence[Delta]:
+        """What was decoded so far: the partial reply of a request that fails."""
+        ...
 
     def feed(self, piece: Any) -> None:
         """Take the next piece."""

@@ -20,7 +20,7 @@ LEAST_REQUESTS = 130
 class Planned(NamedTuple):
     """One request as planned."""
 
-    index: int
+    number: int
     """Counted over warm-up and measured requests together."""
     prompt: int
     """Which prompt of the set it sends."""
@@ -65,9 +65,9 @@ def _total(load: Load, prompts: int) -> int | None:
     return load.requests
 
 
-def _prompt_of(index: int, warmup: int, prompts: int) -> int:
+def _prompt_of(number: int, warmup: int, prompts: int) -> int:
     """Measured requests take the prompts in order; warm-up takes them from the end, where they are the last to come again."""
-    return (index - warmup) % prompts
+    return (number - warmup) % prompts
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +101,8 @@ class Concurrency:
 
     def plan(self, prompts: int, *, warmup: int, stream: int = 0) -> Iterator[Planned]:
         total = self.total(prompts)
-        for index in count(stream, self.n) if total is None else range(stream, warmup + total, self.n):
-            yield Planned(index, _prompt_of(index, warmup, prompts), index >= warmup, None)
+        for number in count(stream, self.n) if total is None else range(stream, warmup + total, self.n):
+            yield Planned(number, _prompt_of(number, warmup, prompts), number >= warmup, None)
 
 
 class _Open:
@@ -129,12 +129,12 @@ class _Open:
         total = self.total(prompts)
         due, start = 0.0, 0.0
         gaps = self._gaps()
-        for index in islice(count(), None if total is None else warmup + total):
-            if index == warmup:
+        for number in islice(count(), None if total is None else warmup + total):
+            if number == warmup:
                 start = due
-            if index >= warmup and self.seconds is not None and due - start >= self.seconds:
+            if number >= warmup and self.seconds is not None and due - start >= self.seconds:
                 return
-            yield Planned(index, _prompt_of(index, warmup, prompts), index >= warmup, due)
+            yield Planned(number, _prompt_of(number, warmup, prompts), number >= warmup, due)
             due += next(gaps)
 
     def _gaps(self) -> Iterator[float]:

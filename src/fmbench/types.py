@@ -100,9 +100,9 @@ class Request:
 
 
 class Head(NamedTuple):
-    """A reply's status and headers (names in lower case)."""
+    """A reply's status (``None`` where the protocol has none) and headers (names in lower case)."""
 
-    status: int
+    status: int | None
     headers: Mapping[str, str]
 
 

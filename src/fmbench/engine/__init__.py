@@ -1,0 +1,12 @@
+"""The only concurrent code: send what is planned when it is due, and write down what happened.
+
+``flight`` follows one request from its sending to its record, ``decoding`` reads replies in short slices between the
+sockets' reads, ``sending`` keeps the load.
+"""
+
+from __future__ import annotations
+
+from fmbench.engine.flight import Assignment
+from fmbench.engine.sending import Log, Outcome, measure
+
+__all__ = ["Assignment", "Log", "Outcome", "measure"]

@@ -1,0 +1,143 @@
+"""Replies are decoded in short slices between the sockets' reads: never a whole long reply in one go, never in a thread.
+
+Either of those costs 100 ms at 512 streams, since first tokens then wait unread behind the decoding of old replies.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from threading import get_ident
+
+from anyio import Event
+from anyio.lowlevel import checkpoint
+
+from fmbench.engine.flight import Flight
+from fmbench.errors import InvokeError
+from fmbench.interfaces import Decoder, Session
+from fmbench.types import Completion, Delta, Head
+
+__all__ = ["Decoding"]
+
+SLICE = 32
+"""Pieces decoded between two reads: about 0.1 ms."""
+REPLY = 8
+"""What ending a reply costs, in pieces."""
+
+Landed = Callable[[Flight, Completion | None, Sequence[Delta]], None]
+
+
+class Decoding:
+    """The queue of flights with something to decode.
+
+    Args:
+        session: Whose replies they are; one with a ``decoder`` has long replies decoded while they arrive.
+        landed: Called with each ended flight, its reply where it was whole, and the content there was.
+    """
+
+    def __init__(self, session: Session, landed: Landed) -> None:
+        self._session = session
+        self._make: Callable[[], Decoder] | None = getattr(session, "decoder", None)
+        self._landed = landed
+        self._queue: deque[Flight] = deque()
+        self._wake = Event()
+        self._thread = get_ident()
+
+    def watch(self, flight: Flight) -> Callable[[], None] | None:
+        """What the exchange calls for each piece, or ``None`` where only whole replies can be decoded."""
+        if self._make is None:
+            return None
+        flight.decoder = self._make()
+        exchange = flight.exchange
+
+        def arrived() -> None:
+            if len(exchange.pieces) >= SLICE and not flight.queued:
+                flight.queued = True
+                self._enqueue(flight)
+
+        return arrived
+
+    def land(self, flight: Flight) -> None:
+        """The flight has ended: decode what is left of it, in turn."""
+        flight.landed = True
+        if not flight.queued:
+            flight.queued = True
+            self._enqueue(flight)
+
+    def wake(self) -> None:
+        """Look at the queue again; pieces that came from another thread do not wake the loop themselves."""
+        if self._queue:
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Decode for ever, a slice a turn of the loop."""
+        while True:
+            if not self._queue:
+                self._wake = Event()
+                await self._wake.wait()
+            self.slice()
+            await checkpoint()
+
+    def finish(self) -> None:
+        """Decode all that is left, at once: the measuring is over."""
+        while self._queue:
+            self.slice()
+
+    def slice(self) -> None:
+        """Decode about ``SLICE`` pieces."""
+        budget = SLICE
+        while budget > 0 and self._queue:
+            flight = self._queue.popleft()
+            flight.queued = False
+            budget -= self._feed(flight, budget)
+            if (
+                flight.exchange.pieces
+                and (flight.landed or len(flight.exchange.pieces) >= SLICE)
+                and flight.decoder is not None
+            ):
+                flight.queued = True
+                self._queue.append(flight)
+            elif flight.landed:
+                self._end(flight)
+                budget -= REPLY
+
+    def _enqueue(self, flight: Flight) -> None:
+        self._queue.append(flight)
+        if get_ident() == self._thread:
+            self._wake.set()
+
+    def _feed(self, flight: Flight, most: int) -> int:
+        if flight.decoder is None:
+            return 0
+        pieces = flight.exchange.pieces
+        part = pieces[:most]
+        try:
+            for piece in part:
+                flight.decoder.feed(piece)
+        except Exception as error:  # noqa: BLE001 - a stranger's bug is a value in the record
+            flight.failure = flight.failure or _bug(error)
+        del pieces[: len(part)]
+        return len(part)
+
+    def _end(self, flight: Flight) -> None:
+        completion: Completion | None = None
+        exchange = flight.exchange
+        head = Head(exchange.status, exchange.headers)
+        try:
+            if flight.decoder is not None:
+                completion = flight.decoder.close(head)
+            else:
+                completion = self._session.decode(exchange.pieces, head)
+        except InvokeError as error:
+            flight.failure = flight.failure or error
+        except Exception as error:  # noqa: BLE001 - a stranger's bug is a value in the record
+            flight.failure = flight.failure or _bug(error)
+        deltas = completion.deltas if completion is not None else () if flight.decoder is None else flight.decoder.deltas
+        if any(not 0 <= delta.piece < len(exchange.stamps) for delta in deltas):
+            flight.failure = flight.failure or InvokeError("bug", "decode named a piece that was never handed over")
+            deltas = ()
+        self._landed(flight, completion, deltas)
+
+
+def _bug(error: Exception) -> InvokeError:
+    return InvokeError("bug", f"decode: {type(error).__name__}: {error}")

@@ -1,0 +1,244 @@
+"""One request, from its sending to its record."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Literal
+
+import orjson
+from anyio import CancelScope
+
+from fmbench.errors import InvokeError
+from fmbench.interfaces import Decoder, Exchange
+from fmbench.load import Load, Planned
+from fmbench.types import Completion, Delta, Phase, Prompt, Record, Request, Status
+
+__all__ = ["Assignment", "Flight", "record_of", "record_of_unsent"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """What one engine is to do: an experiment's load, its prompts and their encoded requests, and when to give up."""
+
+    experiment: str
+    id_prefix: str
+    load: Load
+    prompts: Sequence[Prompt]
+    requests: Sequence[Request]
+    """As many as prompts, in their order."""
+    warmup: int
+    origin_ns: int
+    """The run's start; records count from it."""
+    estimate: Callable[[str], int]
+    """Tokens of a text, where neither server nor tokenizer tells."""
+    done: frozenset[int] = field(default_factory=frozenset)
+    """The numbers of requests that an earlier sitting has recorded."""
+    measured_ns: int = 0
+    """How long earlier sittings have measured."""
+    request_timeout_seconds: float = 120.0
+    drain_seconds: float = 30.0
+    stop_on_errors: int = 20
+    keep_text: bool = True
+    worker: int = 0
+    spin_seconds: float = 0.0015
+    """How long before a due time the loop's own timers are too coarse, and it turns without sleeping."""
+
+    def id_of(self, planned: Planned) -> str:
+        """The request's id, which also goes out as ``X-Request-Id``."""
+        return f"{self.id_prefix}-{planned.number:06d}"
+
+
+class Flight:
+    """One request in flight: what the engine knows beside the adapter's exchange."""
+
+    __slots__ = (
+        "decoder",
+        "due",
+        "ended",
+        "entered",
+        "exchange",
+        "failure",
+        "in_flight",
+        "landed",
+        "planned",
+        "queued",
+        "scope",
+        "verdict",
+    )
+
+    def __init__(
+        self, planned: Planned, exchange: Exchange, *, due: int, entered: int, in_flight: int, scope: CancelScope
+    ) -> None:
+        self.planned = planned
+        self.exchange = exchange
+        self.due = due
+        self.entered = entered
+        self.in_flight = in_flight
+        self.scope = scope
+        self.ended = 0
+        self.landed = False
+        self.queued = False
+        self.decoder: Decoder | None = None
+        self.failure: InvokeError | None = None
+        self.verdict: Literal["timeout", "cancelled"] | None = None
+
+    def abort(self, verdict: Literal["timeout", "cancelled"]) -> None:
+        """End the sending from outside."""
+        self.verdict = verdict
+        self.scope.cancel()
+
+
+def record_of(flight: Flight, completion: Completion | None, deltas: Sequence[Delta], assignment: Assignment) -> Record:
+    """The record of a request that was sent.
+
+    Args:
+        flight: What happened to it; its stamps are nanoseconds of the engine's clock.
+        completion: The reply, where it was whole.
+        deltas: What content there was, also of a reply that was not.
+        assignment: What it was part of.
+    """
+    exchange, planned = flight.exchange, flight.planned
+    prompt = assignment.prompts[planned.prompt]
+    origin = assignment.origin_ns
+    streamed = None if completion is None else completion.streamed
+    stamps = exchange.stamps
+    arrivals, tokens, coalesced = _arrivals(deltas, stamps, origin, streamed=streamed is not False)
+    text = "".join(delta.text for delta in deltas if delta.kind == "text")
+    usage = None if completion is None else completion.usage
+    prompt_tokens, prompt_source = _prompt_tokens(prompt, None if usage is None else usage.prompt_tokens, assignment.estimate)
+    completion_tokens, completion_source = _completion_tokens(
+        None if usage is None else usage.completion_tokens, tokens, deltas, assignment.estimate
+    )
+    sent = flight.entered if exchange.sent_at is None else exchange.sent_at
+    first_byte = exchange.head_at if exchange.head_at is not None else (stamps[0] if stamps else None)
+    status, kind, message = _verdict(flight, assignment)
+    return Record(
+        id=exchange.id,
+        experiment=assignment.experiment,
+        prompt_id=prompt.id,
+        session=None,
+        turn=None,
+        worker=assignment.worker,
+        phase=_phase(planned, flight.verdict),
+        concurrency=assignment.load.streams,
+        in_flight=flight.in_flight,
+        status=status,
+        error_kind=kind,
+        error_message=message,
+        http_status=exchange.status if exchange.status is not None or flight.failure is None else flight.failure.status,
+        due_ns=flight.due - origin,
+        sent_ns=sent - origin,
+        connect_ns=exchange.connect_ns,
+        tls_ns=exchange.tls_ns,
+        sign_ns=exchange.sign_ns,
+        first_byte_ns=None if first_byte is None else first_byte - origin,
+        first_token_ns=arrivals[0] if arrivals and streamed is not False and not coalesced[0] else None,
+        last_token_ns=arrivals[-1] if arrivals else None,
+        last_byte_ns=stamps[-1] - origin if stamps else None,
+        end_ns=flight.ended - origin,
+        arrivals_ns=arrivals,
+        arrival_tokens=tokens,
+        arrival_coalesced=coalesced,
+        coalesced=sum(coalesced),
+        client_delay_ns=exchange.client_delay_ns,
+        clock="kernel" if exchange.kernel and stamps else "user",
+        sent_source="entry" if exchange.sent_at is None else "adapter",
+        prompt_tokens=prompt_tokens,
+        prompt_tokens_source=prompt_source,
+        cached_tokens=None if usage is None else usage.cached_tokens,
+        completion_tokens=completion_tokens,
+        completion_tokens_source=completion_source,
+        finish_reason=None if completion is None else completion.finish_reason,
+        model_returned=None if completion is None else completion.model,
+        server_timings=None if completion is None or completion.timings is None else orjson.dumps(completion.timings).decode(),
+        streamed=streamed,
+        completion=text if assignment.keep_text and (text or status == "ok") else None,
+    )
+
+
+def record_of_unsent(planned: Planned, assignment: Assignment, reason: str, *, due: int | None = None) -> Record:
+    """The record of a request that was scheduled and never sent."""
+    prompt = assignment.prompts[planned.prompt]
+    row: dict[str, Any] = dict.fromkeys(Record._fields)
+    row |= {
+        "id": assignment.id_of(planned),
+        "experiment": assignment.experiment,
+        "prompt_id": prompt.id,
+        "worker": assignment.worker,
+        "phase": _phase(planned, None),
+        "concurrency": assignment.load.streams,
+        "status": "not_sent",
+        "error_kind": "not_sent",
+        "error_message": reason,
+        "due_ns": None if due is None else due - assignment.origin_ns,
+        "coalesced": 0,
+        "clock": "user",
+        "sent_source": "entry",
+        "prompt_tokens": prompt.tokens,
+        "prompt_tokens_source": None if prompt.tokens is None else "tokenizer",
+    }
+    return Record(**row)
+
+
+def _phase(planned: Planned, verdict: str | None) -> Phase:
+    if not planned.measured:
+        return "warmup"
+    return "drain" if verdict == "cancelled" else "measured"
+
+
+def _verdict(flight: Flight, assignment: Assignment) -> tuple[Status, str | None, str | None]:
+    if flight.verdict == "timeout":
+        return "timeout", "timeout", f"no complete reply within {assignment.request_timeout_seconds:g} s"
+    if flight.verdict == "cancelled":
+        return "cancelled", "cancelled", "still in flight when the experiment ended"
+    if flight.failure is not None:
+        return "error", flight.failure.kind, flight.failure.message
+    return "ok", None, None
+
+
+def _arrivals(
+    deltas: Sequence[Delta], stamps: array[int], origin: int, *, streamed: bool
+) -> tuple[array[int], list[int] | None, list[bool]]:
+    """When content came: times, tokens where the server told, and which times are not their own.
+
+    The kernel merges what queues up before a read and keeps the last stamp: of several arrivals with one time, only the
+    last one's is true.
+    """
+    content = [delta for delta in deltas if delta.text or delta.tokens]
+    if not content:
+        return array("q"), None, []
+    tokens = [delta.tokens for delta in content]
+    known = None if None in tokens else [count for count in tokens if count is not None]
+    if not streamed:
+        return array("q", [stamps[-1] - origin]), None if known is None else [sum(known)], [False]
+    times = array("q", [stamps[delta.piece] - origin for delta in content])
+    return times, known, [*(earlier == later for earlier, later in pairwise(times)), False]
+
+
+def _prompt_tokens(
+    prompt: Prompt, told: int | None, estimate: Callable[[str], int]
+) -> tuple[int, Literal["server", "tokenizer", "estimated"]]:
+    if told is not None:
+        return told, "server"
+    if prompt.tokens is not None:
+        return prompt.tokens, "tokenizer"
+    text = (
+        prompt.text
+        if prompt.text is not None
+        else "\n".join(str(message.get("content", "")) for message in prompt.messages or ())
+    )
+    return estimate(text), "estimated"
+
+
+def _completion_tokens(
+    told: int | None, tokens: list[int] | None, deltas: Sequence[Delta], estimate: Callable[[str], int]
+) -> tuple[int | None, Literal["server", "estimated"] | None]:
+    if told is not None:
+        return told, "server"
+    if tokens is not None:
+        return sum(tokens), "server"
+    text = "".join(delta.text for delta in deltas)
+    return (estimate(text), "estimated") if text else (None, None)
