@@ -1,0 +1,193 @@
+"""What the user asked for, as a list of experiments: names resolved, lists multiplied out, parts checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+from fmbench import plugins
+from fmbench.errors import ConfigError
+from fmbench.interfaces import Deployer, Invoker, PromptSource
+from fmbench.load import Load
+from fmbench.types import Parameters, Prompt
+
+__all__ = ["Asked", "Case", "Deployment", "PromptSet", "multiply", "name_cases"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One experiment as asked for. Every adapter may be an object or a registered name."""
+
+    deployer: Deployer | str
+    prompts: PromptSource | Sequence[Prompt] | str
+    load: Load
+    parameters: Parameters = field(default_factory=Parameters)
+    invoker: Invoker | str | None = None
+    tokenizer: Any = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PromptSet:
+    """A prompt source and what people call it."""
+
+    name: str
+    source: PromptSource
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Deployment:
+    """A deployer and what people call it."""
+
+    name: str
+    deployer: Deployer
+
+    @property
+    def exclusive(self) -> Any:
+        return getattr(self.deployer, "exclusive", None)
+
+    def facts(self) -> Mapping[str, Any]:
+        """What is known before deploying."""
+        describe = getattr(self.deployer, "describe", None)
+        return {} if describe is None else dict(describe())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """One experiment, its parts resolved and named."""
+
+    name: str
+    deployment: Deployment
+    prompts: PromptSet
+    load: Load
+    parameters: Parameters
+    invoker: Invoker | None
+    tokenizer: Any
+
+
+def multiply(
+    *, deployers: Any, prompts: Any, loads: Any, parameters: Parameters | Sequence[Parameters]
+) -> tuple[list[Case], dict[int, str]]:
+    """The product of the lists, endpoint by endpoint, and the names the user gave to prompt sources, by ``id``.
+
+    Raises:
+        ConfigError: a list is empty or missing.
+    """
+    sources, names = _sources(prompts)
+    cases = [
+        Case(deployer=deployer, prompts=source, load=load, parameters=one)
+        for deployer, source, one, load in product(
+            _listed(deployers, "deployers"), sources, _listed(parameters, "parameters"), _listed(loads, "loads")
+        )
+    ]
+    return cases, names
+
+
+def _listed(value: Any, what: str) -> list[Any]:
+    if value is None:
+        raise ConfigError(f"{what} is missing: give one, or a list")
+    values = list(value) if isinstance(value, list | tuple) else [value]
+    if not values:
+        raise ConfigError(f"{what} is empty: give at least one")
+    return values
+
+
+def _sources(prompts: Any) -> tuple[list[Any], dict[int, str]]:
+    if isinstance(prompts, Mapping):
+        return _listed(list(prompts.values()), "prompts"), {id(source): str(name) for name, source in prompts.items()}
+    if isinstance(prompts, list | tuple) and prompts and all(isinstance(item, Prompt) for item in prompts):
+        return [prompts], {}
+    return _listed(prompts, "prompts"), {}
+
+
+def name_cases(
+    cases: Iterable[Case], names: Mapping[int, str], *, invoker: Invoker | str | None, tokenizer: Any
+) -> tuple[Asked, ...]:
+    """Resolve registered names, share equal deployers and sources, and give each experiment a name of its own.
+
+    Raises:
+        ConfigError: a part is of the wrong kind, or two experiments have one name.
+    """
+    deployments: list[Deployment] = []
+    sets: list[PromptSet] = []
+    parts = []
+    for case in cases:
+        deployment = _shared(deployments, _resolved(case.deployer, plugins.DEPLOYERS, Deployer, "deployers"))
+        source = _resolved(case.prompts, plugins.PROMPT_SOURCES, PromptSource, "prompts")
+        parts.append((case, deployment, _shared_set(sets, source, names.get(id(case.prompts)))))
+    if not parts:
+        raise ConfigError("cases is empty: give at least one")
+    many_sets, many_parameters = len(sets) > 1, len({repr(case.parameters) for case, *_ in parts}) > 1
+    asked = [
+        Asked(
+            name=case.name or _name(case, deployment, prompts if many_sets else None, with_parameters=many_parameters),
+            deployment=deployment,
+            prompts=prompts,
+            load=_checked(case.load, Load, "loads"),
+            parameters=_checked(case.parameters, Parameters, "parameters"),
+            invoker=_optional_invoker(case.invoker if case.invoker is not None else invoker),
+            tokenizer=case.tokenizer if case.tokenizer is not None else tokenizer,
+        )
+        for case, deployment, prompts in parts
+    ]
+    _refuse_twins(asked)
+    return tuple(sorted(asked, key=lambda one: deployments.index(one.deployment)))
+
+
+def _name(case: Case, deployment: Deployment, prompts: PromptSet | None, *, with_parameters: bool) -> str:
+    words = [deployment.name, *([prompts.name] if prompts else []), str(case.load)]
+    if with_parameters:
+        words.append(" ".join(f"{name}={value}" for name, value in case.parameters.given().items()))
+    return ", ".join(words)
+
+
+def _refuse_twins(asked: Sequence[Asked]) -> None:
+    names = [one.name for one in asked]
+    if twins := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(f"two experiments are called {twins[0]!r}: ask for it once, or give each case a name")
+
+
+def _resolved(part: Any, registry: Any, kind: type[Any], what: str) -> Any:
+    if isinstance(part, str):
+        part = registry.load(part)()
+    return _checked(part, kind, what)
+
+
+def _optional_invoker(part: Invoker | str | None) -> Invoker | None:
+    return None if part is None else _resolved(part, plugins.INVOKERS, Invoker, "invoker")
+
+
+def _checked(part: Any, kind: type[Any], what: str) -> Any:
+    if isinstance(part, type) or not isinstance(part, kind):
+        raise ConfigError(f"{what}: {part!r} is not a {kind.__name__}; see the documentation's page on adapters")
+    return part
+
+
+def _shared(deployments: list[Deployment], deployer: Deployer) -> Deployment:
+    for known in deployments:
+        if known.deployer is deployer or known.deployer == deployer:
+            return known
+    name = _free(getattr(deployer, "name", None) or type(deployer).__name__.lower(), [known.name for known in deployments])
+    deployments.append(Deployment(name, deployer))
+    return deployments[-1]
+
+
+def _shared_set(sets: list[PromptSet], source: Any, name: str | None) -> PromptSet:
+    for known in sets:
+        if known.source is source or (name is None and known.source == source):
+            return known
+    given = (
+        name
+        or getattr(source, "name", None)
+        or ("prompts" if isinstance(source, list | tuple) else type(source).__name__.lower())
+    )
+    sets.append(PromptSet(_free(given, [known.name for known in sets]), source))
+    return sets[-1]
+
+
+def _free(name: str, taken: Sequence[str]) -> str:
+    if name not in taken:
+        return name
+    return next(other for number in range(2, len(taken) + 3) if (other := f"{name}-{number}") not in taken)

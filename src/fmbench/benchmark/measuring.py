@@ -1,0 +1,151 @@
+"""One experiment: connect, encode, let the engine send, and note what belongs beside its records."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from fmbench.benchmark.cases import Asked
+from fmbench.benchmark.drawing import Drawn
+from fmbench.benchmark.tokenizers import estimate_tokens
+from fmbench.engine import Assignment, Outcome, measure
+from fmbench.interfaces import Endpoint, Invoker, Session
+from fmbench.recording import RecordLog
+from fmbench.types import Prompt, Record, Request
+
+__all__ = ["Payloads", "Settings", "measure_experiment", "planned_requests"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a benchmark's experiments have in common."""
+
+    warmup: int | None
+    request_timeout_seconds: float
+    drain_seconds: float
+    stop_on_errors: int
+    keep_text: bool
+
+
+@dataclass(slots=True)
+class Payloads:
+    """``payload.jsonl``: each distinct set of requests once, in the prompts' order."""
+
+    path: Path
+    first_lines: dict[bytes, int] = field(default_factory=dict)
+    lines: int = 0
+
+    def write(self, requests: Sequence[Request]) -> int:
+        """Append the requests unless they stand there already; the line (from 0) of the first one."""
+        text = b"".join(_line(request.payload) for request in requests)
+        if text not in self.first_lines:
+            with self.path.open("ab") as file:
+                file.write(text)
+            self.first_lines[text] = self.lines
+            self.lines += len(requests)
+        return self.first_lines[text]
+
+
+def _line(payload: Any) -> bytes:
+    return orjson.dumps(payload, default=repr, option=orjson.OPT_NON_STR_KEYS) + b"\n"
+
+
+def planned_requests(one: Asked, prompts: int, warmup: int | None) -> int | None:
+    """How many requests an experiment has, warm-up included; ``None`` where only time ends it."""
+    total = one.load.total(prompts)
+    return None if total is None else total + one.load.warmup(warmup)
+
+
+async def measure_experiment(
+    one: Asked,
+    entry: dict[str, Any],
+    *,
+    endpoint: Endpoint,
+    invoker: Invoker,
+    drawn: Drawn,
+    settings: Settings,
+    log: RecordLog,
+    payloads: Payloads,
+    id_prefix: str,
+    origin_ns: int,
+    done: frozenset[int],
+    on_records: Callable[[Sequence[Record]], None],
+) -> Outcome:
+    """Measure one experiment and fill in its entry of ``run.json``."""
+    warmup = one.load.warmup(settings.warmup)
+    prompts = _needed(drawn.prompts, planned_requests(one, len(drawn.prompts), settings.warmup))
+    concurrency = one.load.streams or getattr(one.load, "max_concurrency", None)
+    async with invoker.connect(endpoint, concurrency=concurrency) as session:
+        requests = _encode(session, prompts, one)
+        entry |= {"payload_first_line": payloads.write(requests), "warmup": warmup}
+        assignment = Assignment(
+            experiment=one.name,
+            id_prefix=id_prefix,
+            load=one.load,
+            prompts=prompts,
+            requests=requests,
+            warmup=warmup,
+            origin_ns=origin_ns,
+            estimate=estimate_tokens,
+            done=done,
+            measured_ns=sum(end - start for start, end in entry["windows"]),
+            request_timeout_seconds=settings.request_timeout_seconds,
+            drain_seconds=settings.drain_seconds,
+            stop_on_errors=settings.stop_on_errors,
+            keep_text=settings.keep_text,
+        )
+        with _quiet(), _accounted(entry):
+            outcome = await measure(session, assignment, log, now=time.perf_counter_ns, on_records=on_records)
+    return outcome
+
+
+def _needed(prompts: Sequence[Prompt], planned: int | None) -> Sequence[Prompt]:
+    """The prompts that will be sent: those beyond the plan need no encoding."""
+    return prompts if planned is None else prompts[: max(1, planned)]
+
+
+def _encode(session: Session, prompts: Sequence[Prompt], one: Asked) -> list[Request]:
+    return [session.encode(prompt, one.parameters) for prompt in prompts]
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
+    """Spare the loop the garbage collector's long passes over what was there before."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+@contextmanager
+def _accounted(entry: dict[str, Any]) -> Generator[None]:
+    """Note what the measuring cost this process, and how contended the machine's processors were."""
+    cpu, wall, pressure = time.process_time(), time.perf_counter(), _pressure()
+    try:
+        yield
+    finally:
+        seconds = time.perf_counter() - wall
+        waited = None if pressure is None else (_pressure() or pressure) - pressure
+        entry["cpu"] = {
+            "process_seconds": time.process_time() - cpu,
+            "wall_seconds": seconds,
+            "pressure_percent": None if waited is None or seconds <= 0 else waited / 1e4 / seconds,
+        }
+
+
+def _pressure() -> int | None:
+    """Microseconds during which some task of this machine waited for a processor; ``None`` where the kernel does not tell."""
+    try:
+        some = Path("/proc/pressure/cpu").read_text(encoding="ascii").splitlines()[0]
+    except OSError:
+        return None
+    return int(some.rsplit("total=", 1)[1])
