@@ -1,0 +1,107 @@
+"""A run's folder as it stands on disk: ``run.json``, read with care, and the record log, read when it is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from fmbench.errors import RunDirectoryError
+from fmbench.recording import RECORDS, read_batches, schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["LISTS", "RunFolder"]
+
+FORMAT = 1
+LISTS = ("arrivals_ns", "arrival_tokens", "arrival_coalesced")
+"""The columns that hold a value for each arrival."""
+
+_NEEDED = ("name", "state", "started_at", "machine", "versions", "configuration", "deployments", "experiments")
+
+
+class RunFolder:
+    """A run's folder, opened.
+
+    Args:
+        directory: The folder.
+
+    Raises:
+        RunDirectoryError: it is missing, holds no run, or is damaged.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.document = _read_document(directory)
+        if self.document["state"] != "running":
+            _check_log(directory)
+
+    def table(self, experiment: str | None = None, *, without: Sequence[str] = ()) -> pa.Table:
+        """The records, in the order in which they finished.
+
+        Args:
+            experiment: Only this experiment's.
+            without: Columns to leave out.
+        """
+        import pyarrow as pa  # noqa: PLC0415 - `import fmbench` stays light
+
+        kept = [name for name in schema().names if name not in without]
+        batches = [batch.select(kept) for batch in self._batches(experiment)]
+        return pa.Table.from_batches(batches, schema=pa.schema([schema().field(name) for name in kept]))
+
+    def _batches(self, experiment: str | None) -> Iterator[pa.RecordBatch]:
+        """One batch after the other, so that never more is held than what is asked for and one batch."""
+        import pyarrow.compute as pc  # noqa: PLC0415 - `import fmbench` stays light
+
+        path = self.directory / RECORDS
+        for batch in read_batches(path) if path.exists() else ():
+            if experiment is None:
+                yield batch
+            elif (mine := batch.filter(pc.equal(batch.column("experiment"), experiment))).num_rows:
+                yield mine
+
+
+def _read_document(directory: Path) -> Mapping[str, Any]:
+    path = directory / "run.json"
+    if not directory.is_dir():
+        raise RunDirectoryError(f"{directory} is not a folder: give the folder of a run")
+    try:
+        document = orjson.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise RunDirectoryError(f"{directory} holds no run: it has no run.json") from None
+    except orjson.JSONDecodeError as error:
+        raise RunDirectoryError(f"{path} is damaged: {error}") from None
+    except OSError as error:
+        raise RunDirectoryError(f"{path} cannot be read: {error.strerror}") from None
+    _check_document(path, document)
+    checked: Mapping[str, Any] = document
+    return checked
+
+
+def _check_document(path: Path, document: Any) -> None:
+    if not isinstance(document, dict) or "format" not in document:
+        raise RunDirectoryError(f"{path} was not written by fmbench: it names no format")
+    if document["format"] != FORMAT:
+        raise RunDirectoryError(
+            f"{path} has format {document['format']}, and this fmbench reads format {FORMAT}: use the one that wrote it"
+        )
+    missing = [key for key in _NEEDED if key not in document]
+    if missing:
+        raise RunDirectoryError(f"{path} is damaged: it lacks {', '.join(missing)}")
+
+
+def _check_log(directory: Path) -> None:
+    """A run that ended has a log; a killed one may not have got so far."""
+    import pyarrow as pa  # noqa: PLC0415 - `import fmbench` stays light
+
+    path = directory / RECORDS
+    try:
+        with path.open("rb") as file:
+            pa.ipc.open_stream(file)
+    except FileNotFoundError:
+        raise RunDirectoryError(f"{directory} is damaged: its run ended, but {RECORDS} is missing") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise RunDirectoryError(f"{path} is damaged: {str(error).splitlines()[0]}") from None
