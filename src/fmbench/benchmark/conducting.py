@@ -73,7 +73,7 @@ class Conductor:
         Raises:
             ConfigError: what could not be known before: no prompt left, an endpoint that nobody speaks to.
         """
-        self._payloads.path.write_bytes(b"")
+        self._payloads.take_up()
         deadline = None if self._limits.max_hours is None else time.time() + self._limits.max_hours * 3600
         document = self._file.document
         tags = {"fmbench:run": document["run_id"]}
@@ -123,7 +123,7 @@ class Conductor:
         self.tell("prompts")
         try:
             for one in self._asked:
-                await self._prompts(one, _tokenizer(one, None))
+                self.used[one.name] = await self._prompts(one, _tokenizer(one, None))
         except FmbenchError as error:
             self._give_up(error)
             return
@@ -271,7 +271,7 @@ class Conductor:
         """Account for every request of an experiment that could not be measured."""
         entry = self._file.experiment(one.name)
         entry |= {"status": "not_sent", "reason": reason}
-        drawn = self.used.get(one.name) or self._drawn.get((one.prompts, repr(_tokenizer(one, None))))
+        drawn = self.used.get(one.name)
         done = self._recorded.numbers(one.name)
         records = [] if drawn is None else self._unsent(one, drawn, reason, done)
         self._log.append(records)

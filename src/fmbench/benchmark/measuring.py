@@ -42,6 +42,12 @@ class Payloads:
     first_lines: dict[bytes, int] = field(default_factory=dict)
     lines: int = 0
 
+    def take_up(self) -> None:
+        """Make the file, or go on behind what an earlier sitting wrote."""
+        self.path.touch()
+        with self.path.open("rb") as file:
+            self.lines = sum(1 for _ in file)
+
     def write(self, requests: Sequence[Request]) -> int:
         """Append the requests unless they stand there already; the line (from 0) of the first one."""
         text = b"".join(_line(request.payload) for request in requests)
