@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from fmbench.advice import SLO, Advice, advise
 from fmbench.errors import ConfigError, FmbenchError, ReportError, RunDirectoryError
 from fmbench.metrics import Figure
+from fmbench.plugins import REPORTERS
 from fmbench.result.cost import Cost, cost_of
 from fmbench.result.deployment import Deployment
 from fmbench.result.experiment import Experiment
@@ -150,8 +151,6 @@ class Result:
             PluginError: there is none of that name.
             ReportError: it failed; the run's own files are as they were.
         """
-        from fmbench.plugins import REPORTERS  # noqa: PLC0415 - only where a report is wanted by name
-
         writer = REPORTERS.load(reporter)() if isinstance(reporter, str) else reporter
         try:
             return tuple(Path(path) for path in writer.report(self, self.directory))
