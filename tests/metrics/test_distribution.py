@@ -89,9 +89,10 @@ def test_as_dict_holds_what_the_attributes_say():
 
 
 def test_values_cannot_be_changed():
-    mine = Distribution(np.arange(3.0), "s")
+    given_away = np.arange(3.0)
+    Distribution(given_away, "s")
     with pytest.raises(ValueError, match="read-only"):
-        mine.values.fill(1)
+        given_away.fill(1)
 
 
 @pytest.mark.parametrize(("n", "q"), [(11, "0.5"), (20, "0.5"), (64, "0.9"), (130, "0.95"), (150, "0.05"), (300, "0.99")])
