@@ -59,8 +59,6 @@ class Conductor:
         self._on_progress = on_progress
         self._payloads = Payloads(run_file.directory / "payload.jsonl")
         self._drawn: dict[tuple[PromptSet, str], Drawn] = {}
-        self._first_drawn = Event()
-        self._measuring = Lock()
         self._exclusive: dict[Any, Lock] = {}
         self._fatal: FmbenchError | None = None
         self._token_usd = 0.0
@@ -73,6 +71,9 @@ class Conductor:
         Raises:
             ConfigError: what could not be known before: no prompt left, an endpoint that nobody speaks to.
         """
+        # Made here and not before: they belong to the loop that waits for them.
+        self._first_drawn = Event()
+        self._measuring = Lock()
         self._payloads.take_up()
         deadline = None if self._limits.max_hours is None else time.time() + self._limits.max_hours * 3600
         document = self._file.document
@@ -154,7 +155,7 @@ class Conductor:
             except get_cancelled_exc_class():
                 raise
             except Exception as error:  # noqa: BLE001 - whatever a deployer raises, the others go on and the result says it
-                self._failed(deployment, experiments, entry, _innermost(error))
+                await self._failed(deployment, experiments, entry, _innermost(error))
             finally:
                 entry["ended_ns"] = self._elapsed()
                 self._file.save()
@@ -180,7 +181,7 @@ class Conductor:
             for one in experiments:
                 await self._experiment(one, endpoint)
 
-    def _failed(
+    async def _failed(
         self, deployment: Deployment, experiments: Sequence[Asked], entry: dict[str, Any], error: BaseException
     ) -> None:
         said = {"kind": type(error).__name__, "message": _one_line(error)}
@@ -189,6 +190,7 @@ class Conductor:
             return
         entry |= {"status": "failed", "error": said}
         self.tell("deploy_failed", deployment.name, message=said["message"])
+        await self._first_drawn.wait()
         for one in experiments:
             self._not_sent(one, f"{deployment.name} did not come up: {said['message']}")
 

@@ -36,6 +36,7 @@ class OwnThread(Generic[T]):
         self._scope: CancelScope | None = None
         self._asyncio: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
+        self._ended = threading.Event()
         self._notify: Callable[[], None] = lambda: None
         self._thread = threading.Thread(target=self._main, name="fmbench")
 
@@ -43,12 +44,15 @@ class OwnThread(Generic[T]):
         """Wait for it in this thread; an interrupt cancels it, and is raised again when it has taken everything down."""
         self._thread.start()
         interrupt: BaseException | None = None
-        while self._thread.is_alive():
+        while not self._ended.is_set():
             try:
-                self._thread.join()
+                # Not Thread.join: an interrupt in there takes the thread for dead. Not for ever: a signal that another
+                # thread took would not end the wait.
+                self._ended.wait(0.2)
             except BaseException as error:  # noqa: BLE001 - whatever a signal handler raises is raised again below
                 interrupt = error
                 self.cancel()
+        self._thread.join()
         if interrupt is not None:
             raise interrupt
         return self._result()
@@ -89,6 +93,7 @@ class OwnThread(Generic[T]):
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             self._error = error
         finally:
+            self._ended.set()
             with suppress(RuntimeError):  # the caller's loop is gone, and nobody waits
                 self._notify()
 
