@@ -197,7 +197,8 @@ def test_the_table_and_the_page_tell_the_same():
     advice = advise([Tried("<a>", 4, 1, 2.0, {"usd_per_hour": 1.5})], FIVE, requests_per_minute=600)
     lines = str(advice).splitlines()
     assert lines[0] == advice.sentence
-    assert "latency_p95_seconds" in lines[2]
+    assert "latency p95 (s)" in lines[2]
+    assert "USD" not in str(advise([Tried("a", 4, 1)], FIVE))
     assert lines[4].split()[0] == "<a>"
     assert "&lt;a&gt;" in advice._repr_html_()
     assert "<a>" not in advice._repr_html_()

@@ -85,11 +85,14 @@ class Advice:
         return f"There is nothing to advise on: {candidates[0].reason or 'nothing was measured'}."
 
     def _table(self) -> list[Sequence[str]]:
+        """The header and a row a candidate; what nobody knows, such as prices never given, has no column."""
         several = len({candidate.prompts for candidate in self.candidates}) > 1
         limits = list(self.slo.as_dict())
-        header = ["deployment", *(["prompts"] if several else []), "load", "meets the SLO", *limits]
+        header = ["deployment", *(["prompts"] if several else []), "load", "meets SLO", *map(_heading, limits)]
         header += ["requests/min each", "instances", "USD/hour", "USD/1000 requests"]
-        return [header, *(self._row(candidate, limits, several=several) for candidate in self.candidates)]
+        rows = [self._row(candidate, limits, several=several) for candidate in self.candidates]
+        kept = [place for place in range(len(header)) if any(row[place] != "-" for row in rows)]
+        return [[row[place] for place in kept] for row in (header, *rows)]
 
     def _row(self, one: Candidate, limits: Iterable[str], *, several: bool) -> Sequence[str]:
         found = {judged.name: judged for judged in one.judged}
@@ -161,6 +164,11 @@ def _shortfall(one: Candidate) -> str:
     unit = "" if worst.name == "error_rate" else " s"
     over = f", {worst.times - 1:.0%} over the {worst.limit:g}{unit} allowed" if worst.limit else ", where none is allowed"
     return f"has a {_figure(worst)}{over}"
+
+
+def _heading(limit: str) -> str:
+    """``latency p95 (s)`` for ``latency_p95_seconds``."""
+    return limit.replace("_seconds", "_(s)").replace("_", " ")
 
 
 def _number(value: float | None) -> str:
