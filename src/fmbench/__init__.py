@@ -12,6 +12,8 @@
 
 from __future__ import annotations
 
+from fmbench.advice import SLO, Advice
+from fmbench.benchmark import Benchmark, Case, Plan, Progress, load_tokenizer
 from fmbench.errors import (
     ConfigError,
     DeployError,
@@ -25,9 +27,17 @@ from fmbench.errors import (
 )
 from fmbench.interfaces import Decoder, Deployer, Endpoint, Exchange, Invoker, PromptSource, Reporter, Run, Session, Tokenizer
 from fmbench.load import Concurrency, ConstantRate, Load, Poisson
+from fmbench.metrics import Distribution
+from fmbench.result import Experiment, Result
 from fmbench.types import Completion, Delta, Facts, Head, Parameters, Prompt, Record, Request, Usage
+from fmbench.validity import Check
 
 __all__ = [
+    "SLO",
+    "Advice",
+    "Benchmark",
+    "Case",
+    "Check",
     "Completion",
     "Concurrency",
     "ConfigError",
@@ -36,8 +46,10 @@ __all__ = [
     "Delta",
     "DeployError",
     "Deployer",
+    "Distribution",
     "Endpoint",
     "Exchange",
+    "Experiment",
     "Facts",
     "FmbenchError",
     "Head",
@@ -45,19 +57,23 @@ __all__ = [
     "Invoker",
     "Load",
     "Parameters",
+    "Plan",
     "PluginBroken",
     "PluginError",
     "PluginNotFound",
     "Poisson",
+    "Progress",
     "Prompt",
     "PromptSource",
     "Record",
     "ReportError",
     "Reporter",
     "Request",
+    "Result",
     "Run",
     "RunDirectoryError",
     "Session",
     "Tokenizer",
     "Usage",
+    "load_tokenizer",
 ]
