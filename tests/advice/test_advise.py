@@ -118,6 +118,17 @@ def test_a_missed_slo_says_by_how_much():
     )
 
 
+def test_the_limit_missed_by_most_is_the_one_that_is_told():
+    tried = Tried("a", 1, 6, ttft=Distribution(np.full(130, 3.0), "s"))
+    assert "TTFT" not in (sentence := advise([tried], SLO(latency_p95_seconds=5, ttft_p95_seconds=1)).sentence).split(": ")[1]
+    assert "ttft p95 3 s, 200% over" in sentence
+
+
+def test_without_a_price_or_a_rate_the_fastest_comes_first():
+    advice = advise([Tried("slow", 1, 1, 1.0), Tried("fast", 1, 1, 2.0)], FIVE)
+    assert advice.sentence.startswith("The fastest that keeps to latency p95 ≤ 5 s is fast at concurrency 1")
+
+
 def test_a_percentile_that_is_not_known_meets_nothing():
     advice = advise([Tried("a", 1, 1, requests=50)], FIVE)
     assert advice.best is None

@@ -95,7 +95,9 @@ def test_values_cannot_be_changed():
         given_away.fill(1)
 
 
-@pytest.mark.parametrize(("n", "q"), [(11, "0.5"), (20, "0.5"), (64, "0.9"), (130, "0.95"), (150, "0.05"), (300, "0.99")])
+@pytest.mark.parametrize(
+    ("n", "q"), [(5, "0.5"), (6, "0.5"), (11, "0.5"), (20, "0.5"), (64, "0.9"), (130, "0.95"), (150, "0.05"), (300, "0.99")]
+)
 def test_order_statistics_are_the_narrowest_that_keep_both_tails(n, q):
     exact, tail = Fraction(q), Fraction(1, 40)
     ranks = order_statistics(n, float(q))

@@ -73,6 +73,15 @@ def test_an_unstreamed_reply_has_its_tokens_at_its_end_and_no_ttft(make_record, 
         assert "streamed" in metric(sample).why_none()
 
 
+def test_tokens_without_an_arrival_of_their_own_come_at_the_end(make_record, make_sample):
+    times = {"due_ns": 0, "sent_ns": 0, "last_token_ns": 3 * S, "last_byte_ns": 3 * S, "end_ns": 3 * S, "completion_tokens": 8}
+    whole = make_record(id="a", streamed=False, arrivals_ns=[S, 3 * S], **times)
+    unlisted = make_record(id="b", streamed=True, **times)
+    for reply in (whole, unlisted):
+        assert formulas.output_throughput(make_sample([reply], [(0, 2 * S)])).value == 0
+        assert formulas.output_throughput(make_sample([reply], [(0, 4 * S)])).value == pytest.approx(2)
+
+
 def test_a_reply_without_a_token_ends_with_its_last_byte(make_record, make_sample):
     reply = make_record(due_ns=0, sent_ns=0, last_byte_ns=S, end_ns=S, completion_tokens=0)
     sample = make_sample([reply])

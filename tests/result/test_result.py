@@ -88,7 +88,9 @@ def test_an_open_load_has_the_response_latency_for_its_headline(write_run):
 
 
 def test_goodput_counts_the_single_request(write_run):
-    one = Result.load(write_run()).experiments[0]
+    entry = write_run.entry("one", 1, 130, windows=[[5 * S, 13 * S], [20 * S, 22 * S]])
+    one = Result.load(write_run(experiments=[entry])).experiments[0]
+    assert one.window_seconds == 10
     assert one.goodput(SLO(latency_p95_seconds=0.2)) == one.tps
     assert one.goodput(SLO(latency_p95_seconds=0.1)) == 0
     assert one.good_share(SLO(latency_p95_seconds=0.2, ttft_p99_seconds=0.2)) == 1

@@ -112,6 +112,19 @@ def test_each_planned_request_has_one_record(check_of, planned, ended, change, v
     assert check_of("accounting", 700, change, planned=planned, ended=ended).verdict == verdict
 
 
+def test_repeated_records_are_counted(check_of):
+    assert "; 6 of them repeated" in check_of("accounting", 700, some(0.01, id="r-0")).finding
+    assert "repeated" not in check_of("accounting", planned=701).finding
+
+
+def test_warm_up_and_unsent_requests_repeat_no_prompt(check_of):
+    for change in ({"phase": "warmup"}, {"status": "not_sent"}):
+        check = check_of(
+            "prompt_repetition", 700, lambda number, change=change: change | {"prompt_id": "p-9"} if number < 9 else {}
+        )
+        assert check.verdict == "pass"
+
+
 def test_a_clock_that_steps_and_a_busy_client_are_warned_of(check_of):
     assert check_of("clock_mapping", clock_step_seconds=150e-6).verdict == "warn"
     assert check_of("clock_mapping", clock_step_seconds=50e-6).verdict == "pass"

@@ -78,7 +78,7 @@ def tokens_per_second_of(sample: Sample) -> Numbers:
     return np.asarray(sample.numbers("completion_tokens") / np.where(seconds > 0, seconds, np.nan))
 
 
-def gaps_of(sample: Sample) -> tuple[Numbers, NDArray[np.int64]]:
+def gaps_of(sample: Sample) -> tuple[Numbers, NDArray[np.int32]]:
     """Each gap between consecutive arrivals of one streamed reply, neither of them coalesced, and the record it belongs to."""
     arrivals = sample.arrivals
     same_reply = arrivals.rows[1:] == arrivals.rows[:-1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,9 +38,9 @@ class Arrivals:
     def __init__(self, table: pa.Table) -> None:
         self._table = table
         self._lengths = self._lengths_of("arrivals_ns")
-        self.times_ns: NDArray[np.int64] = self._flat("arrivals_ns").astype(np.int64)
+        self.times_ns: NDArray[np.int64] = self._flat("arrivals_ns").astype(np.int64, copy=False)
         """When each arrived."""
-        self.rows: NDArray[np.int64] = np.repeat(np.arange(len(self._lengths)), self._lengths)
+        self.rows: NDArray[np.int32] = np.repeat(np.arange(len(self._lengths), dtype=np.int32), self._lengths)
         """To which record each belongs."""
 
     @property
@@ -51,18 +51,19 @@ class Arrivals:
     @cached_property
     def coalesced(self) -> Booleans:
         """Which arrivals share a read with a later one, so that their time is not their own."""
-        return self._beside("arrival_coalesced", np.zeros(len(self.rows))).astype(np.bool_)
+        flags: Booleans = self._beside("arrival_coalesced", np.zeros(len(self.rows), dtype=np.bool_))
+        return flags
 
     @cached_property
     def tokens(self) -> Numbers:
         """How many tokens each brought: as the server told, else the request's tokens spread evenly; NaN where not known."""
         completion = _numbers(self._table, "completion_tokens")
-        return self._beside("arrival_tokens", (completion / np.maximum(self._lengths, 1))[self.rows])
+        tokens: Numbers = self._beside("arrival_tokens", (completion / np.maximum(self._lengths, 1))[self.rows])
+        return tokens
 
-    def _beside(self, column: str, otherwise: Numbers) -> Numbers:
-        """A list column that runs beside the arrivals; ``otherwise`` for the records that do not have it."""
+    def _beside(self, column: str, values: NDArray[Any]) -> NDArray[Any]:
+        """A list column that runs beside the arrivals, written over ``values`` for the records that have it."""
         given = (self._lengths_of(column) == self._lengths) & (self._lengths > 0)
-        values = otherwise.astype(np.float64)
         values[given[self.rows]] = self._flat(column, given)
         return values
 
@@ -72,7 +73,7 @@ class Arrivals:
         lengths = pc.fill_null(pc.list_value_length(self._table.column(column)), 0)
         return np.asarray(lengths.to_numpy(), dtype=np.int64)
 
-    def _flat(self, column: str, kept: Booleans | None = None) -> NDArray[np.float64]:
+    def _flat(self, column: str, kept: Booleans | None = None) -> NDArray[Any]:
         import pyarrow as pa  # noqa: PLC0415 - `import fmbench` stays light
         import pyarrow.compute as pc  # noqa: PLC0415 - `import fmbench` stays light
 

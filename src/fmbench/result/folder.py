@@ -58,10 +58,11 @@ class RunFolder:
 
         path = self.directory / RECORDS
         for batch in read_batches(path) if path.exists() else ():
-            if experiment is None:
+            mine = None if experiment is None else pc.equal(batch.column("experiment"), experiment)
+            if mine is None or pc.all(mine).as_py():
                 yield batch
-            elif (mine := batch.filter(pc.equal(batch.column("experiment"), experiment))).num_rows:
-                yield mine
+            elif pc.any(mine).as_py():
+                yield batch.filter(mine)
 
 
 def _read_document(directory: Path) -> Mapping[str, Any]:
