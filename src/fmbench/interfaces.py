@@ -119,7 +119,7 @@ class Exchange:
         self.client_delay_ns: int | None = None
         """The worst of: the reader's own time minus the kernel's."""
         self.kernel = True
-        """Whether every stamp so far came from the transport."""
+        """Whether every stamp so far is the kernel's; a transport that had to stamp itself says so here."""
         self._closed = False
         self._last_at = -1
         self._now = now
@@ -172,7 +172,7 @@ class Exchange:
         if at is None:
             self.kernel = False
             return self._now()
-        if at != self._last_at:
+        if at != self._last_at and self.kernel:
             self._last_at = at
             delay = self._now() - at
             if self.client_delay_ns is None or delay > self.client_delay_ns:

@@ -1,0 +1,15 @@
+"""HTTP over sockets that tell when the kernel had the bytes.
+
+A transport for invokers, ours and strangers': ``connect`` opens connections before the clock starts, ``Client.send``
+sends a prepared request and hands each piece of the reply to the exchange with its kernel arrival time.
+``EventReader`` takes server-sent events apart.
+"""
+
+from __future__ import annotations
+
+from fmbench.wire.client import Client, Prepared, connect
+from fmbench.wire.clock import KernelClock
+from fmbench.wire.connection import Sink
+from fmbench.wire.events import EventReader
+
+__all__ = ["Client", "EventReader", "KernelClock", "Prepared", "Sink", "connect"]
