@@ -33,6 +33,7 @@ class RunFile:
         self.document = document
         self.origin_ns: int = time.perf_counter_ns() - (time.time_ns() - document["started_unix_ns"])
         """The run's start on this process's clock."""
+        document["perf_counter_origins_ns"].append(self.origin_ns)
 
     @classmethod
     def begin(cls, directory: Path, *, name: str, asked: Sequence[Asked], configuration: dict[str, Any]) -> RunFile:
@@ -52,6 +53,8 @@ class RunFile:
             "simulated": any(one.deployment.facts().get("simulated") for one in asked),
             "started_at": datetime.fromtimestamp(started / 1e9, UTC).isoformat(timespec="seconds"),
             "started_unix_ns": started,
+            # The run's start on each sitting's time.perf_counter_ns: what joins records to other logs of the machine.
+            "perf_counter_origins_ns": [],
             "ended_at": None,
             "ended_ns": None,
             "versions": {"fmbench": version("fmbench-harness"), "python": platform.python_version()},
@@ -151,7 +154,15 @@ def _refuse_used(directory: Path) -> None:
 
 def _deployment(deployment: Deployment) -> dict[str, Any]:
     times = dict.fromkeys(("started_ns", "ready_ns", "ended_ns"))
-    return {"name": deployment.name, "status": "pending", "error": None, "endpoint": None, **times, "earlier": []}
+    return {
+        "name": deployment.name,
+        "status": "pending",
+        "error": None,
+        "facts": deployment.facts(),
+        "endpoint": None,
+        **times,
+        "earlier": [],
+    }
 
 
 def _experiment(one: Asked) -> dict[str, Any]:
