@@ -1,0 +1,206 @@
+"""The first screen: the answer in one sentence, and how far to trust it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from fmbench.reporters.charts.view import View
+from fmbench.reporters.summary import Cell, Column, Table
+from fmbench.reporters.wording import DASH, duration, figures, usd
+
+if TYPE_CHECKING:
+    from fmbench import Advice, Check, Experiment, Result
+
+__all__ = ["Answer", "Doubt", "Trust", "answer_of", "trust_in"]
+
+
+class Answer(NamedTuple):
+    """What the run says."""
+
+    sentence: str
+    advised: bool
+    """Whether there was an SLO to answer to."""
+    evidence: Table
+    """The candidates; without an SLO, the most that each did."""
+    remark: str = ""
+
+
+def answer_of(result: Result) -> Answer:
+    """The advice where there is an SLO, else the measured maxima."""
+    if result.slo is None:
+        return _maxima(result)
+    advice = result.advise()
+    remark = "" if any(one.latency.count for one in result.experiments) else _nothing(result)
+    return Answer(advice.sentence, advised=True, evidence=_candidates(advice), remark=remark)
+
+
+def _candidates(advice: Advice) -> Table:
+    standings = {"met": "yes", "missed": "no", "unknown": "not known", "unmeasured": "not measured"}
+    candidates = advice.candidates
+    columns = [
+        Column(name="Deployment", cells=[Cell(one.deployment) for one in candidates], numeric=False),
+        Column(name="Prompts", cells=[Cell(one.prompts) for one in candidates], numeric=False),
+        Column(
+            name="Load",
+            meaning="the highest measured load that meets the SLO, else the one that comes nearest",
+            cells=[_known(one.load and one.load + (" (highest measured)" if one.highest else "")) for one in candidates],
+            numeric=False,
+        ),
+        Column(
+            name="Meets the SLO",
+            cells=[Cell(standings[one.standing], title=one.reason or "") for one in candidates],
+            numeric=False,
+        ),
+    ]
+    for name in advice.slo.as_dict():
+        found = [next((judged for judged in one.judged if judged.name == name), None) for one in candidates]
+        cells = [_known(None if each is None or each.value is None else figures(each.value)) for each in found]
+        columns.append(Column(name=_limit(name), cells=cells))
+    rates = [_known(None if one.requests_per_minute is None else figures(one.requests_per_minute)) for one in candidates]
+    columns.append(Column(name="Requests/min each", meaning="of one instance", cells=rates))
+    if any(one.usd_per_1000_requests is not None for one in candidates):
+        prices = [_known(None if one.usd_per_1000_requests is None else usd(one.usd_per_1000_requests)) for one in candidates]
+        columns.append(Column(name="Cost of 1,000 requests", cells=prices))
+    return Table([column for column in columns if not _idle(column)], [])
+
+
+def _limit(name: str) -> str:
+    """``latency_p95_seconds`` as a heading."""
+    return name.removesuffix("_seconds").replace("_", " ") + (" (s)" if name.endswith("_seconds") else "")
+
+
+def _idle(column: Column) -> bool:
+    """Whether a column of prompt sets tells nothing apart."""
+    return column.name == "Prompts" and len({cell.text for cell in column.cells}) < 2
+
+
+def _known(text: str | None) -> Cell:
+    return Cell(text or DASH)
+
+
+def _maxima(result: Result) -> Answer:
+    remark = (
+        "No SLO was given, so nothing is recommended. To be told which configuration to take and how many of it: "
+        "fmbench advise DIR --slo latency_p95_seconds=5 --requests-per-minute 600"
+    )
+    done = [one for one in result.experiments if one.tps]
+    if not done:
+        return Answer(_nothing(result), advised=False, evidence=Table([], []), remark=remark if result.experiments else "")
+    view = View(result)
+    best = max(done, key=_rate)
+    several = len(view.prompt_sets) > 1
+    tokens = "" if best.output_throughput is None else f" ({figures(best.output_throughput)} tokens a second)"
+    sentence = (
+        f"The most measured was {figures(_rate(best))} requests a second{tokens}: {best.deployment} at {best.load}"
+        f"{f' on {best.prompts}' if several else ''}{_typical(best)}."
+    )
+    simulated = "Simulated: " if result.simulated else ""
+    return Answer(simulated + sentence, advised=False, evidence=_most(view), remark=remark)
+
+
+def _typical(one: Experiment) -> str:
+    """Its latency, by the highest of the two usual percentiles that is known."""
+    if one.latency.p95 is not None:
+        return f", where 95% of requests took at most {duration(one.latency.p95)}"
+    if one.latency.p50 is not None:
+        return f", where half of the requests took at most {duration(one.latency.p50)}"
+    return ""
+
+
+def _nothing(result: Result) -> str:
+    if not result.experiments:
+        return "There is no answer: the run has no experiment."
+    kinds: dict[str, str] = {}
+    for one in result.experiments:
+        for kind, seen in one.errors.items():
+            kinds.setdefault(kind, seen.message)
+    if kinds:
+        kind, message = next(iter(kinds.items()))
+        return f"There is no answer: no request succeeded ({kind}: {message})."
+    reasons = dict.fromkeys(one.reason for one in result.experiments if one.reason)
+    return f"There is no answer: nothing was measured{f' ({next(iter(reasons))})' if reasons else ''}."
+
+
+def _rate(one: Experiment) -> float:
+    return one.tps or 0.0
+
+
+def _most(view: View) -> Table:
+    """For each group: the load with the highest throughput, and what latency was there."""
+    best = [max(experiments, key=_rate) for _, experiments in view.groups()]
+    columns = [Column(name="Deployment", cells=[Cell(one.deployment) for one in best], numeric=False)]
+    if len(view.prompt_sets) > 1:
+        columns.append(Column(name="Prompts", cells=[Cell(one.prompts) for one in best], numeric=False))
+    if len(view.parameters) > 1:
+        columns.append(Column(name="Parameters", cells=[Cell(view.parameters_of(one)) for one in best], numeric=False))
+    tokens = [_known(None if one.output_throughput is None else figures(one.output_throughput)) for one in best]
+    latencies = [_known(None if one.latency.p95 is None else duration(one.latency.p95)) for one in best]
+    columns += [
+        Column(name="Most requests/s", cells=[_known(figures(one.tps) if one.tps else None) for one in best]),
+        Column(name="at", cells=[_known(one.load if one.tps else None) for one in best], numeric=False),
+        Column(name="Tokens/s there", cells=tokens),
+        Column(name="Latency p95 there", cells=latencies),
+    ]
+    return Table(columns, [])
+
+
+class Doubt(NamedTuple):
+    """One kind of check, over all experiments."""
+
+    worst: Check
+    """The one that is told: the first of the worst."""
+    others: Sequence[Check]
+    """All that did not pass, that one among them."""
+    checked: int
+    """How often it was looked at."""
+
+    @property
+    def where(self) -> str:
+        """In which experiments."""
+        if self.worst.experiment is None:
+            return "the run"
+        if len(self.others) == 1:
+            return self.worst.experiment
+        return f"{len(self.others)} of {self.checked} experiments"
+
+
+class Trust(NamedTuple):
+    """How far the numbers may be believed."""
+
+    verdict: str
+    """Empty where there was nothing to check."""
+    sentence: str
+    doubts: Sequence[Doubt]
+    """What did not pass, the worst first."""
+    passed: Sequence[Check]
+    """One of each kind that passed everywhere."""
+
+
+def trust_in(result: Result) -> Trust:
+    """Validity, summed up over the experiments."""
+    by_name: dict[str, list[Check]] = {}
+    for check in result.validity:
+        by_name.setdefault(check.name, []).append(check)
+    doubts = [_doubt(checks) for checks in by_name.values() if any(check.verdict != "pass" for check in checks)]
+    doubts.sort(key=lambda doubt: doubt.worst.verdict != "fail")
+    passed = [checks[0] for checks in by_name.values() if all(check.verdict == "pass" for check in checks)]
+    return Trust(result.verdict if by_name else "", _verdict(doubts, len(passed)), doubts, passed)
+
+
+def _doubt(checks: Sequence[Check]) -> Doubt:
+    others = [check for check in checks if check.verdict != "pass"]
+    worst = next((check for check in others if check.verdict == "fail"), others[0])
+    return Doubt(worst, others, len(checks))
+
+
+def _verdict(doubts: Sequence[Doubt], passed: int) -> str:
+    kinds = passed + len(doubts)
+    failed = sum(doubt.worst.verdict == "fail" for doubt in doubts)
+    if not kinds:
+        return "Nothing was measured that could be checked."
+    if failed:
+        return f"Do not rely on these numbers: {failed} of {kinds} checks failed."
+    if doubts:
+        return f"The numbers hold, with reservations: {len(doubts)} of {kinds} checks warn."
+    return f"The numbers can be believed: all {kinds} checks passed."
