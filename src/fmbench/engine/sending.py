@@ -293,8 +293,9 @@ class _Engine:
             await sleep(FLUSH_SECONDS)
             self._decoding.wake()
             batch, self._finished = self._finished, []
-            for _ in self._log.appending(batch):
-                await checkpoint()
+            with CancelScope(shield=True):  # a batch half written would be lost
+                for _ in self._log.appending(batch):
+                    await checkpoint()
             self._on_records(batch)
 
     def _write_rest(self) -> None:

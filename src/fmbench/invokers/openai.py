@@ -34,6 +34,7 @@ class OpenAI:
         extra: Put into every request last, such as ``{"ignore_eos": True}``.
         headers: Sent with every request; never shown or written down.
         api_key_env: The environment variable that holds the key; it is read when connecting and never written down.
+        keep_alive: Whether a connection serves several requests; ``False`` for servers that close it after each.
     """
 
     api: Literal["chat", "completions"] = "chat"
@@ -41,6 +42,7 @@ class OpenAI:
     extra: Mapping[str, Any] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     api_key_env: str | None = None
+    keep_alive: bool = True
 
     @asynccontextmanager
     async def connect(self, endpoint: Endpoint, *, concurrency: int | None) -> AsyncGenerator[OpenAISession]:
@@ -50,7 +52,7 @@ class OpenAI:
             ConfigError: the URL cannot be used, or the key's variable is not set.
         """
         headers = {"Content-Type": "application/json", **self._authorization(), **self.headers}
-        async with connect(endpoint.url, connections=concurrency or 1, headers=headers) as client:
+        async with connect(endpoint.url, connections=concurrency or 1, headers=headers, keep_alive=self.keep_alive) as client:
             yield OpenAISession(self, endpoint, client)
 
     def _authorization(self) -> dict[str, str]:

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ __all__ = ["Client", "Prepared", "connect"]
 
 CLOCK_SECONDS = 1.0
 """How often the kernel's clock is compared with ours."""
+SPARE_SHARE = 8
+"""One connection to spare for so many in use, and one more."""
 OPENED_AT_ONCE = 64
 """A listening queue may be no longer than 128."""
 NONE: Mapping[str, str] = MappingProxyType({})
@@ -43,6 +46,7 @@ async def connect(
     connections: int = 1,
     connect_timeout_seconds: float = 10.0,
     headers: Mapping[str, str] = NONE,
+    keep_alive: bool = True,
     ssl_context: ssl.SSLContext | None = None,
 ) -> AsyncGenerator[Client]:
     """Open connections to a server; they are closed on leaving.
@@ -54,17 +58,21 @@ async def connect(
         connections: How many to open now; more are opened when they are needed.
         connect_timeout_seconds: How long one may take, name look-up, TLS and all.
         headers: Sent with every request.
+        keep_alive: Whether a connection serves several requests. Say no to a server that closes connections which it
+            promised to keep: then each request has a new one, opened before it is needed.
         ssl_context: For https; without one, certificates are verified against the system's authorities.
 
     Raises:
         ConfigError: the URL cannot be used.
     """
-    client = Client(url, headers=headers, connect_timeout_seconds=connect_timeout_seconds, ssl_context=ssl_context)
+    client = Client(
+        url, headers=headers, keep_alive=keep_alive, connect_timeout_seconds=connect_timeout_seconds, ssl_context=ssl_context
+    )
     try:
         await client.open(connections)
         yield client
     finally:
-        client.close()
+        await client.close()
 
 
 class Client:
@@ -75,6 +83,7 @@ class Client:
         url: str,
         *,
         headers: Mapping[str, str] = NONE,
+        keep_alive: bool = True,
         connect_timeout_seconds: float = 10.0,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
@@ -89,34 +98,51 @@ class Client:
         self._path = parts.path.rstrip("/")
         self._context = (ssl_context or client_context()) if parts.scheme == "https" else None
         self._timeout = connect_timeout_seconds
-        self._common = _head_lines({"Host": parts.netloc, "Accept-Encoding": "identity", **headers})
+        once: Mapping[str, str] = NONE if keep_alive else {"Connection": "close"}
+        self._common = _head_lines({"Host": parts.netloc, "Accept-Encoding": "identity", **once, **headers})
+        self._keep = keep_alive
         self._addresses: list[Any] = []
         self._all: set[Connection] = set()
-        self._free: list[Connection] = []
+        self._free: deque[Connection] = deque()
+        self._wanted = self._target = 0
+        self._opening: set[asyncio.Task[None]] = set()
         self.clock = KernelClock()
         """Maps the kernel's stamps; its ``step_ns`` tells how well."""
         self._timer = self._loop.call_later(CLOCK_SECONDS, self._sample_clock)
 
     async def open(self, connections: int) -> None:
-        """Open connections ahead of need, as many as the server lets us."""
-        for start in range(0, connections, OPENED_AT_ONCE):
-            count = min(OPENED_AT_ONCE, connections - start)
-            opened = await asyncio.gather(*(self._connect() for _ in range(count)), return_exceptions=True)
-            for outcome in opened:
-                if isinstance(outcome, Connection):
-                    self._free.append(outcome)
-                elif not isinstance(outcome, InvokeError):
-                    raise outcome
-            if any(isinstance(outcome, InvokeError) for outcome in opened):
-                return
+        """Open connections ahead of need, and some to spare, as many as the server lets us.
 
-    def close(self) -> None:
+        They are used in turn. A server may close one right after a reply that promised to keep it: with some to spare that
+        is often noticed before the connection is used again, and another is opened while nothing waits for it.
+        """
+        self._wanted = connections
+        self._set_target()
+        while len(self._all) < self._target:
+            count = min(OPENED_AT_ONCE, self._target - len(self._all))
+            outcomes = await asyncio.gather(*(self._connect() for _ in range(count)), return_exceptions=True)
+            self._free.extend(outcome for outcome in outcomes if isinstance(outcome, Connection))
+            failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+            for failure in failures:
+                if not isinstance(failure, InvokeError):
+                    raise failure
+            if failures:
+                return  # each request will say so
+
+    def _set_target(self) -> None:
+        """Connections that serve once need as many in reserve: all that are in use may end together."""
+        spare = 1 + self._wanted // SPARE_SHARE if self._keep else self._wanted
+        self._target = self._wanted + spare if self._wanted else 0
+
+    async def close(self) -> None:
         """Close every connection."""
+        self._target = 0
         self._timer.cancel()
-        for connection in self._all:
+        for task in self._opening:
+            task.cancel()
+        await asyncio.gather(*self._opening, return_exceptions=True)
+        for connection in list(self._all):
             connection.close()
-        self._all.clear()
-        self._free.clear()
 
     def prepare(self, method: str, path: str, *, headers: Mapping[str, str] = NONE, body: bytes = b"") -> Prepared:
         """Make a request ready, all but its id.
@@ -149,13 +175,11 @@ class Client:
             await connection.exchange(data, sink)
         except BaseException:
             connection.close()
-            self._all.discard(connection)
             raise
-        if connection.reusable:
+        if connection.reusable and self._keep:
             self._free.append(connection)
         else:
             connection.close()
-            self._all.discard(connection)
 
     async def fetch(
         self, method: str, path: str, *, headers: Mapping[str, str] = NONE, body: bytes = b"", timeout_seconds: float = 10.0
@@ -175,11 +199,29 @@ class Client:
 
     def _take_free(self) -> Connection | None:
         while self._free:
-            connection = self._free.pop()
+            connection = self._free.popleft()
             if not connection.closed:
                 return connection
-            self._all.discard(connection)
         return None
+
+    def _gone(self, connection: Connection) -> None:
+        """A connection has closed: open another in its place, off everybody's clock."""
+        self._all.discard(connection)
+        if connection.broke_its_word and self._keep:
+            self._keep = False
+            self._set_target()
+            for used in [kept for kept in self._free if kept.served]:
+                used.close()
+        if len(self._all) + len(self._opening) < self._target:
+            task = self._loop.create_task(self._replace())
+            self._opening.add(task)
+            task.add_done_callback(self._opening.discard)
+
+    async def _replace(self) -> None:
+        try:
+            self._free.append(await self._connect())
+        except InvokeError:
+            self._target = 0  # the server takes no more: the next request that needs one will say so
 
     async def _connect(self, sink: Sink | None = None) -> Connection:
         started = time.perf_counter_ns()
@@ -200,7 +242,7 @@ class Client:
         if sink is not None:
             secured = 0 if tls is None else time.perf_counter_ns() - reached
             sink.spent(connect_ns=reached - started, tls_ns=secured)
-        connection = Connection(self._loop, sock, self.clock, tls)
+        connection = Connection(self._loop, sock, self.clock, self._gone, tls)
         self._all.add(connection)
         return connection
 

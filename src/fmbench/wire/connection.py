@@ -8,7 +8,7 @@ import ssl
 import struct
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import httptools
@@ -54,16 +54,22 @@ class Connection:
     """A connected socket, owned: ``close`` ends it. At most one request is on it at a time."""
 
     __slots__ = (
-        "_clock", "_done", "_head_bytes", "_headers", "_last_read", "_loop", "_parser", "_read_at", "_sink", "_sock", "_status",
-        "_tls", "_unsent", "_until_close", "closed", "reusable",
+        "_clock", "_done", "_gone", "_head_bytes", "_headers", "_last_read", "_loop", "_parser", "_read_at", "_sink", "_sock",
+        "_status", "_tls", "_unsent", "_until_close", "broke_its_word", "closed", "reusable", "served",
     )  # fmt: skip
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, clock: KernelClock, tls: Tls | None = None
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sock: socket.socket,
+        clock: KernelClock,
+        gone: Callable[[Connection], None],
+        tls: Tls | None = None,
     ) -> None:
         self._loop = loop
         self._sock = sock
         self._clock = clock
+        self._gone = gone
         self._tls = tls
         self._sink: Sink | None = None
         self._done: asyncio.Future[None] | None = None
@@ -77,6 +83,10 @@ class Connection:
         self._last_read = time.perf_counter_ns()
         self.closed = False
         self.reusable = True
+        self.served = False
+        """Whether it has brought a whole reply."""
+        self.broke_its_word = False
+        """Whether the server closed it although its last reply promised to keep it."""
         loop.add_reader(sock.fileno(), self._readable)
 
     def exchange(self, data: bytes, sink: Sink) -> asyncio.Future[None]:
@@ -106,6 +116,7 @@ class Connection:
             self._loop.remove_writer(self._sock.fileno())
             self._unsent = None
         self._sock.close()
+        self._gone(self)
 
     # Writing.
 
@@ -197,7 +208,10 @@ class Connection:
             self.reusable = False
             self._complete()
         elif self._sink is not None:
+            if self.served and not self._head_bytes:
+                self._lost("the server closed it although it had promised to keep it; set keep_alive=False")
             self._lost("the server closed it")
+        self.broke_its_word = self.served and self.reusable and not self.closed
         self.close()
 
     # What httptools calls.
@@ -240,6 +254,7 @@ class Connection:
 
     def _complete(self) -> None:
         done, self._done = self._done, None
+        self.served = True
         self._sink = None
         self._parser = None
         if self._unsent is not None:

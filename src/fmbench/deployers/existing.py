@@ -1,0 +1,71 @@
+"""An endpoint that exists: nothing is made, and nothing is deleted."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import field
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import field_validator
+from pydantic.dataclasses import dataclass
+
+from fmbench import DeployError, Endpoint, Run
+from fmbench.deployers.priced import STRICT, Priced
+from fmbench.deployers.serving import is_listening
+from fmbench.invokers import OpenAI
+
+__all__ = ["ExistingEndpoint"]
+
+
+@dataclass(frozen=True, config=STRICT)
+class ExistingEndpoint(Priced):
+    """An endpoint at a URL.
+
+    Args:
+        url: Its root, before ``/v1``.
+        model: The name requests ask for.
+        api_key_env: The environment variable that holds its key.
+        headers: Sent with every request; never shown or written down.
+        facts: What is known of it, such as ``{"instance_type": "g5.xlarge", "instance_count": 2}``.
+    """
+
+    url: str
+    model: str | None = field(default=None, kw_only=True)
+    api_key_env: str | None = field(default=None, kw_only=True)
+    headers: Mapping[str, str] = field(default_factory=dict, kw_only=True, repr=False)
+    facts: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
+
+    @field_validator("url")
+    @classmethod
+    def _usable(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("must be http://… or https://…")
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("must not hold a user or password; use headers or api_key_env")
+        return url
+
+    def describe(self) -> dict[str, Any]:
+        """What is known of it."""
+        return {**self.facts, **self.price_facts()}
+
+    @asynccontextmanager
+    async def deploy(self, run: Run) -> AsyncGenerator[Endpoint]:  # noqa: ARG002 - a Deployer's
+        """Yield it, once something accepts connections there.
+
+        Raises:
+            DeployError: nothing does.
+        """
+        if not await is_listening(self.url, seconds=10.0):
+            raise DeployError(f"nothing accepts connections at {self.url}: is the server up, and the port right?")
+        parts = urlsplit(self.url)
+        yield Endpoint(
+            name=self.name or parts.netloc,
+            url=self.url,
+            model=self.model,
+            facts=self.describe(),
+            invoker=self.invoker or OpenAI(headers=self.headers, api_key_env=self.api_key_env),
+            tokenizer=self.tokenizer,
+        )

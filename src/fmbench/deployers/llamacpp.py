@@ -1,0 +1,105 @@
+"""The real llama.cpp server, in a child process."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import field
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, ClassVar
+
+from anyio import to_thread
+from pydantic import PositiveInt
+from pydantic.dataclasses import dataclass
+
+from fmbench import ConfigError, DeployError, Endpoint, Run
+from fmbench.deployers.priced import STRICT, Priced
+from fmbench.deployers.serving import Server, free_port, serving
+from fmbench.deployers.tiny_llama import make_tiny_llama
+from fmbench.invokers import OpenAI
+
+__all__ = ["LlamaCpp"]
+
+LAUNCHER = Path(__file__).with_name("llama_server.py")
+PER_TOKEN: dict[str, Any] = {"cache_prompt": False, "timings_per_token": True}
+"""Asked of the server by default: no prompt is answered from a cache, and each chunk tells how many tokens there are so far."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class LlamaCpp(Priced):
+    """Serves a GGUF file with llama.cpp (needs the ``local`` extra).
+
+    Args:
+        model: The file; without one, a small Llama with random weights is made once and kept in the cache folder.
+        slots: How many requests it works on at once.
+        threads: How many processor threads it computes with.
+        context_tokens: The longest prompt and reply together, for each slot.
+        port: Where to listen; without one, any that is free.
+        ready_seconds: How long loading may take.
+    """
+
+    path_fields: ClassVar[tuple[str, ...]] = ("model", "tokenizer")
+    exclusive: ClassVar[str] = "host"
+
+    model: Path | None = None
+    slots: PositiveInt = field(default=1, kw_only=True)
+    threads: PositiveInt = field(default=1, kw_only=True)
+    context_tokens: PositiveInt = field(default=4096, kw_only=True)
+    port: PositiveInt | None = field(default=None, kw_only=True)
+    ready_seconds: float = field(default=120.0, kw_only=True)
+
+    def describe(self) -> dict[str, Any]:
+        """What is known of it.
+
+        Raises:
+            ConfigError: the ``local`` extra is not installed.
+        """
+        if find_spec("xllamacpp") is None:
+            raise ConfigError('llamacpp needs the extra "local": pip install "fmbench-harness[local]"')
+        return {
+            "engine": "llama.cpp",
+            "image": f"xllamacpp {version('xllamacpp')}",
+            "model_source": "random weights" if self.model is None else str(self.model),
+            "slots": self.slots,
+            "threads": self.threads,
+            "context_tokens": self.context_tokens,
+            "start_limit_seconds": self.ready_seconds,
+            **self.price_facts(),
+        }
+
+    @asynccontextmanager
+    async def deploy(self, run: Run) -> AsyncGenerator[Endpoint]:
+        """Start the server, and yield it once it answers.
+
+        Raises:
+            DeployError: there is no such file, the port is taken, or the server ended while starting.
+        """
+        facts = self.describe()
+        folder = None if self.model is not None else await to_thread.run_sync(make_tiny_llama)
+        file = self.model if folder is None else folder / "model.gguf"
+        if file is None or not file.is_file():
+            raise DeployError(f"model: {file} does not exist; give a GGUF file")
+        port = self.port or free_port()
+        alias = "tiny-llama" if self.model is None else file.stem
+        name = self.name or f"llamacpp-{self.slots}-slots"
+        numbers = (port, self.slots, self.slots * self.context_tokens, self.threads)
+        server = Server(
+            name=name,
+            command=[sys.executable, str(LAUNCHER), str(file), *map(str, numbers), alias],
+            url=f"http://127.0.0.1:{port}",
+            ready="/health",
+            ready_seconds=self.ready_seconds,
+        )
+        async with serving(run, server):
+            yield Endpoint(
+                name=name,
+                url=server.url,
+                model=alias,
+                facts=facts,
+                # It closes a connection after each stream, although it says that it keeps it.
+                invoker=self.invoker or OpenAI(extra=PER_TOKEN, keep_alive=False),
+                tokenizer=self.tokenizer or folder,
+            )
