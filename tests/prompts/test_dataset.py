@@ -1,0 +1,161 @@
+"""Data files as prompts: filters, templates, and what is wrong with a file told by its line."""
+
+import json
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fmbench import ConfigError
+from fmbench.prompts import Dataset, PythonTopics
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+TEMPLATE = "Context: {context}\nQuestion: {question}"
+
+
+class Words:
+    """A tokenizer of words."""
+
+    def count(self, texts):
+        return [len(text.split()) for text in texts]
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def longbench(tmp_path):
+    rows = [
+        {
+            "input": f"q{n}",
+            "context": "word " * n,
+            "language": "en" if n % 3 else "zh",
+            "length": n,
+            "_id": f"x{n}",
+            "answers": ["a"],
+        }
+        for n in range(1, 31)
+    ]
+    return write(tmp_path / "qa.jsonl", rows)
+
+
+def test_longbench_rows_fill_a_template(longbench):
+    prompts = list(Dataset(longbench, template=TEMPLATE, seed=None))
+    assert prompts[1].text == "Context: word word \nQuestion: q2"
+    assert prompts[1].id == "qa:2"
+    assert prompts[1].labels["_id"] == "x2"
+    assert len(prompts) == 30
+
+
+def test_the_order_is_the_seeds(longbench):
+    orders = [[prompt.id for prompt in Dataset(longbench, template=TEMPLATE, seed=seed)] for seed in (0, 0, 1)]
+    assert orders[0] == orders[1] != orders[2]
+    assert sorted(orders[0]) == sorted(orders[2])
+    limited = [prompt.id for prompt in Dataset(longbench, template=TEMPLATE, limit=5)]
+    assert limited == orders[0][:5]
+
+
+def test_filters_count_what_they_drop(longbench):
+    source = Dataset(longbench, template=TEMPLATE, language="en", tokens=(10, 20)).counted_by(Words())
+    prompts = list(source)
+    assert {prompt.labels["language"] for prompt in prompts} == {"en"}
+    assert sum(source.dropped.values()) + len(prompts) == 30
+    assert source.dropped["language is not en"] == 10
+    assert set(source.dropped) == {"language is not en", "shorter than 10 tokens", "longer than 20 tokens"}
+
+
+@settings(max_examples=30)
+@given(low=st.integers(3, 40), width=st.integers(0, 20))
+def test_both_ends_of_a_length_filter_are_included(tmp_path_factory, low, width):
+    file = write(tmp_path_factory.mktemp("d") / "a.jsonl", [{"prompt": "w " * n} for n in range(1, 61)])
+    lengths = sorted(prompt.tokens for prompt in Dataset(file, tokens=(low, low + width), tokenizer=Words()))
+    assert lengths == list(range(low, min(low + width, 60) + 1))
+
+
+def test_a_row_on_a_boundary_is_in_both_buckets(tmp_path):
+    file = write(tmp_path / "a.jsonl", [{"prompt": "w " * n} for n in range(1, 11)])
+    buckets = Dataset(file, tokenizer=Words()).split([(1, 5), (5, 10)])
+    assert {name: len(list(source)) for name, source in buckets.items()} == {"1-5": 5, "5-10": 6}
+
+
+def test_texts_are_brought_to_normal_form_c(tmp_path):
+    file = write(tmp_path / "a.jsonl", [{"prompt": unicodedata.normalize("NFD", "é Ångström")}])
+    [prompt] = Dataset(file)
+    assert prompt.text == "é Ångström"
+
+
+def test_csv_and_folders_and_patterns_and_other_columns(tmp_path):
+    (tmp_path / "a.csv").write_text('Frage,Text\n"was, bitte?","viel\nText"\n', encoding="utf-8")
+    (tmp_path / "b.csv").write_text("Frage,Text\nx,y\n", encoding="utf-8")
+    fields = {"question": "Frage", "context": "Text"}
+    for paths in (tmp_path, f"{tmp_path}/*.csv", [tmp_path / "a.csv", tmp_path / "b.csv"]):
+        texts = {prompt.text for prompt in Dataset(paths, template="{question} {context}", fields=fields)}
+        assert texts == {"was, bitte? viel\nText", "x y"}
+
+
+def test_a_template_file_and_braces_of_the_text(tmp_path, longbench):
+    (tmp_path / "t.txt").write_text("{{json}} {question}", encoding="utf-8")
+    prompts = list(Dataset(longbench, template=tmp_path / "t.txt", seed=None))
+    assert prompts[0].text == "{json} q1"
+
+
+def test_a_very_long_field_is_read(tmp_path):
+    (tmp_path / "a.csv").write_text("prompt\n" + "x" * 2_000_000 + "\n", encoding="utf-8")
+    [prompt] = Dataset(tmp_path / "a.csv")
+    assert len(prompt.text) == 2_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "match"),
+    [
+        ("a.jsonl", '{"prompt": "x"}\n{"prompt": \n', {}, r"a\.jsonl:2: not JSON"),
+        ("a.jsonl", "[1]\n", {}, r"a\.jsonl:1: a list; each line must be one JSON object"),
+        ("a.jsonl", "", {}, "holds no rows"),
+        ("a.csv", "prompt,b\nx\n", {}, r"a\.csv:2: fewer fields"),
+        ("a.xml", "<a/>", {}, "neither JSON lines"),
+        ("a.jsonl", '{"contxt": "c"}\n', {"template": "{context}"}, r"'context' is not in the data .* did you mean 'contxt'"),
+        ("a.jsonl", '{"prompt": ["x"]}\n', {}, r"field 'prompt' is a list, not text"),
+        ("a.jsonl", '{"prompt": "x", "language": "fr"}\n', {"language": "en"}, "1 rows: 1 dropped because language is not en"),
+        ("a.jsonl", '{"prompt": "x"}\n', {"language": "en"}, "no field 'language'"),
+        ("a.jsonl", '{"prompt": "x"}\n', {"tokens": (1, 2)}, "needs a tokenizer"),
+        ("a.jsonl", '{"prompt": "x"}\n', {"template": "missing.txt"}, r"template: missing\.txt does not exist"),
+        ("a.jsonl", '{"prompt": "x"}\n', {"template": "{prompt} {"}, "braces do not match"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_in_one_line(tmp_path, name, content, options, match):
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(ConfigError, match=match) as caught:
+        list(Dataset(tmp_path / name, **options))
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_files_and_other_encodings_are_told(tmp_path):
+    with pytest.raises(ConfigError, match="no data file at"):
+        list(Dataset(tmp_path / "nothing.jsonl"))
+    (tmp_path / "a.jsonl").write_bytes('{"prompt": "é"}\n'.encode("latin-1"))
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        list(Dataset(tmp_path / "a.jsonl"))
+
+
+@pytest.mark.skipif(not (SHARED / "llama2_tokenizer").is_dir(), reason="the seed's tokenizer is not here")
+def test_the_seeds_template_counts_97_tokens(caplog):
+    caplog.set_level("INFO", "fmbench.prompts")
+    source = Dataset(
+        SHARED / "python_topics.jsonl", template=SHARED / "prompt_template.txt", language="en", tokens=(2000, 3000),
+        tokenizer=SHARED / "llama2_tokenizer",
+    )  # fmt: skip
+    prompts = list(source)
+    assert "prompt template length=97 tokens" in caplog.text
+    assert all(2000 <= prompt.tokens <= 3000 for prompt in prompts)
+
+
+def test_python_topics_are_distinct_and_the_same_each_time():
+    source = PythonTopics(150)
+    assert len({prompt.text for prompt in source}) == 150
+    assert list(source) == list(source)
+    with pytest.raises(ConfigError, match="the topics give"):
+        list(PythonTopics(100_000))
