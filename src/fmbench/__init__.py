@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from fmbench.advice import SLO, Advice
 from fmbench.benchmark import Benchmark, Case, Plan, Progress, load_tokenizer
+from fmbench.config import load_config
 from fmbench.errors import (
     ConfigError,
     DeployError,
@@ -75,5 +76,6 @@ __all__ = [
     "Session",
     "Tokenizer",
     "Usage",
+    "load_config",
     "load_tokenizer",
 ]

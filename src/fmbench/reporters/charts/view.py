@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from fmbench.reporters.wording import pairs
 
 if TYPE_CHECKING:
-    from pandas import DataFrame, Series
+    from pandas import DataFrame
 
     from fmbench import Experiment, Result
 
@@ -86,10 +86,7 @@ class View:
         return pd.concat(kept, ignore_index=True) if kept else pd.DataFrame(columns=list(_COLUMNS))
 
 
-_COLUMNS = (
-    *("experiment", "deployment", "prompts", "parameters", "load", "prompt_id"),
-    *("prompt_tokens", "latency_seconds", "ttft_seconds"),
-)
+_COLUMNS = ("experiment", "deployment", "prompts", "parameters", "load", "prompt_id", "prompt_tokens", "latency_seconds")
 
 
 def _level(experiment: Experiment) -> tuple[bool, float, str]:
@@ -106,8 +103,7 @@ def _counted(rows: DataFrame, experiment: Experiment, view: View) -> DataFrame:
         due |= rows["due_ns"].between(start, end)
     mine = rows[due & rows["phase"].isin(["measured", "drain"]) & (rows["status"] == "ok")]
     begun = mine["due_ns"] if experiment.concurrency is None else mine["sent_ns"]
-    ended = _seconds(mine["last_token_ns"]).fillna(_seconds(mine["last_byte_ns"]))
-    first = _seconds(mine["first_token_ns"]).where(mine["streamed"] == True)  # noqa: E712 - null is neither
+    ended = mine["last_token_ns"].fillna(mine["last_byte_ns"])
     group = view.group_of(experiment)
     return pd.DataFrame(
         {
@@ -116,11 +112,6 @@ def _counted(rows: DataFrame, experiment: Experiment, view: View) -> DataFrame:
             "load": experiment.load,
             "prompt_id": mine["prompt_id"],
             "prompt_tokens": mine["prompt_tokens"].astype("float64"),
-            "latency_seconds": ended - _seconds(begun),
-            "ttft_seconds": first - _seconds(mine["sent_ns"]),
+            "latency_seconds": (ended - begun).astype("float64") / 1e9,
         }
     )
-
-
-def _seconds(column: Series[int]) -> Series[float]:
-    return column.astype("float64") / 1e9

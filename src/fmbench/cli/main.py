@@ -1,0 +1,148 @@
+"""The commands. What they import is imported when they run: help, a list of plugins and a mistake cost no libraries."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from fmbench import FmbenchError
+
+if TYPE_CHECKING:
+    from fmbench import SLO, Result
+
+__all__ = ["main"]
+
+BAD_USE = 2
+INTERRUPTED = 130
+
+
+class _Slo(click.ParamType):  # type: ignore[type-arg]  # generic only for its checkers
+    """``latency_p95_seconds=5,ttft_p99_seconds=1``."""
+
+    name = "limits"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> SLO:
+        from fmbench import SLO, ConfigError  # noqa: PLC0415 - only for who gives one
+
+        try:
+            return value if isinstance(value, SLO) else SLO.parse(value)
+        except ConfigError as error:
+            self.fail(str(error), param, ctx)
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+out_option = click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), help="The run's folder; runs/NAME-TIME by default."
+)
+directory_argument = click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+config_argument = click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="fmbench-harness", prog_name="fmbench")
+def commands() -> None:
+    """Benchmark foundation-model endpoints: latency, throughput and cost, with the error of the measurement shown.
+
+    Exit status: 0 done and valid; 1 done, but invalid, an SLO missed, a deployment failed or a limit reached; 2 wrong use or
+    configuration; 3 something could not be deleted; 130 interrupted, after everything was taken down.
+    """
+
+
+@commands.command()
+@out_option
+@as_json
+def quickstart(out: Path | None, as_json: bool) -> NoReturn:
+    """Measure a real engine on this machine: llama.cpp with a small model made here, in about a minute."""
+    from fmbench.cli.quickstart import REQUESTS_PER_MINUTE, quickstart_benchmark  # noqa: PLC0415 - see above
+    from fmbench.cli.running import run_benchmark  # noqa: PLC0415 - see above
+
+    benchmark = quickstart_benchmark()
+    sys.exit(run_benchmark(benchmark, out, as_json=as_json, requests_per_minute=REQUESTS_PER_MINUTE))
+
+
+@commands.command()
+@config_argument
+@out_option
+@click.option("--resume", is_flag=True, help="Go on with an unfinished run in --out: only what is missing is sent.")
+@as_json
+def run(config: Path, out: Path | None, resume: bool, as_json: bool) -> NoReturn:
+    """Deploy, measure, delete and report what CONFIG asks for."""
+    from fmbench import load_config  # noqa: PLC0415 - see above
+    from fmbench.cli.running import run_benchmark  # noqa: PLC0415 - see above
+
+    if resume and out is None:
+        raise click.UsageError("--resume needs --out, the folder of the unfinished run")
+    sys.exit(run_benchmark(load_config(config), out, as_json=as_json, resume=resume))
+
+
+@commands.command()
+@config_argument
+@as_json
+def plan(config: Path, as_json: bool) -> None:
+    """Tell what CONFIG would do, for how long at most and at what most cost. Nothing is touched."""
+    from fmbench import load_config  # noqa: PLC0415 - see above
+
+    planned = load_config(config).plan()
+    click.echo(json.dumps(planned.as_dict(), indent=2) if as_json else str(planned))
+
+
+@commands.command()
+@directory_argument
+@click.option("--reporter", "reporters", multiple=True, default=("html",), show_default=True, help="Which; may be given again.")
+def report(directory: Path, reporters: tuple[str, ...]) -> None:
+    """Write reports of a run again."""
+    from fmbench import Result  # noqa: PLC0415 - see above
+
+    result = Result.load(directory)
+    for name in reporters:
+        for path in result.report(name):
+            click.echo(path)
+
+
+@commands.command()
+@directory_argument
+@click.option("--slo", type=_Slo(), help="Such as latency_p95_seconds=5,ttft_p99_seconds=1; the run's own by default.")
+@click.option("--requests-per-minute", type=float, help="How many requests have to be served.")
+@as_json
+def advise(directory: Path, slo: SLO | None, requests_per_minute: float | None, as_json: bool) -> NoReturn:
+    """Say which measured configuration is the cheapest that keeps to an SLO, and how many of it are needed."""
+    from fmbench import Result  # noqa: PLC0415 - see above
+
+    result: Result = Result.load(directory)
+    advice = result.advise(slo, requests_per_minute=requests_per_minute)
+    click.echo(json.dumps(advice.as_dict(), indent=2) if as_json else str(advice))
+    sys.exit(0 if advice.best is not None else 1)
+
+
+@commands.command()
+@as_json
+def plugins(as_json: bool) -> None:
+    """List the adapters that are installed. Nothing is imported."""
+    from fmbench.plugins import DEPLOYERS, INVOKERS, PROMPT_SOURCES, REPORTERS  # noqa: PLC0415 - see above
+
+    rows = [plugin for group in (DEPLOYERS, PROMPT_SOURCES, INVOKERS, REPORTERS) for plugin in group.describe()]
+    if as_json:
+        click.echo(json.dumps([row._asdict() for row in rows], indent=2))
+        return
+    for row in rows:
+        click.echo(f"{row.group.removeprefix('fmbench.'):<16} {row.name:<16} {row.distribution:<20} {row.target}")
+
+
+def main() -> NoReturn:
+    """Run a command; a user's mistake is one line and status 2, never a traceback."""
+    try:
+        status = commands.main(prog_name="fmbench", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(BAD_USE)
+    except FmbenchError as error:
+        click.echo(f"fmbench: {error}", err=True)
+        sys.exit(BAD_USE)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("fmbench: interrupted; everything that was deployed is taken down", err=True)
+        sys.exit(INTERRUPTED)
+    sys.exit(status if isinstance(status, int) else 0)
