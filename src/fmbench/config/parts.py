@@ -96,15 +96,15 @@ def _fields(options: Node | None, known: tuple[str, ...] | None, name: str) -> l
         return []
     if options.is_mapping:
         return options.items()
-    if known and not options.is_list:
-        return [(known[0], options)]
-    options.refuse(f"{name}: give its fields as a mapping (field: value)")
+    if not known or options.is_list:
+        options.refuse(f"{name}: give its fields as a mapping (field: value)")
+    return [(known[0], options)]
 
 
 def _field_names(make: Callable[..., Any]) -> tuple[str, ...] | None:
     """A dataclass's fields, positional ones first; ``None`` for a callable that takes any keyword."""
     if is_dataclass(make):
-        return tuple(f.name for f in sorted(fields(make), key=lambda f: f.kw_only) if f.init)
+        return tuple(f.name for f in sorted(fields(make), key=lambda f: bool(f.kw_only)) if f.init)
     parameters = inspect.signature(make).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return None

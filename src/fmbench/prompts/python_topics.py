@@ -18,8 +18,8 @@ TEMPLATE = """Use the following part of the Python language reference to answer 
 
 Question: What does the Python language reference say about {topic}?
 Answer:"""
-PASSAGES = (400, 800, 1200, 1600, 2000)
-"""Lengths of passages in characters, in turn: about 100 to 500 tokens."""
+PASSAGES = (300, 600, 900, 1200, 1500)
+"""Lengths of passages in characters, in turn: about 100 to 400 tokens."""
 LEAST = 200
 
 
