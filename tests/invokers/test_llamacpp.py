@@ -108,9 +108,18 @@ def test_parameters_go_out_under_the_protocols_names():
     session = OpenAISession(OpenAI(extra={"min_p": 0.1}), Endpoint(name="e", url="http://x/v1", model="m"), Client())
     request = session.encode(Prompt(id="p", text="hi", tokens=7, max_new_tokens=4), parameters)
     assert request.payload == {
-        **{"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 4, "temperature": 0, "top_p": 0.9},
-        **{"top_k": 5, "stop": ["x"], "seed": 3, "truncate_prompt_tokens": 7, "min_p": 0.1},
-        **{"stream": True, "stream_options": {"include_usage": True}},
+        "model": "m",
+        "messages": [{"role": "user", "content": "hi"}],
+        "max_tokens": 4,
+        "temperature": 0,
+        "top_p": 0.9,
+        "top_k": 5,
+        "stop": ["x"],
+        "seed": 3,
+        "truncate_prompt_tokens": 7,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "min_p": 0.1,
     }
     assert request.body[:2] == ("POST", "/chat/completions")
     assert json.loads(request.body[2]) == request.payload

@@ -108,8 +108,7 @@ async def measure_experiment(
             keep_text=settings.keep_text,
         )
         with _quiet(), _accounted(entry):
-            outcome = await measure(session, assignment, log, now=time.perf_counter_ns, on_records=on_records)
-    return outcome
+            return await measure(session, assignment, log, now=time.perf_counter_ns, on_records=on_records)
 
 
 def _needed(prompts: Sequence[Prompt], planned: int | None) -> Sequence[Prompt]:

@@ -1,0 +1,195 @@
+"""The checks catch adapters that break their promises."""
+
+import asyncio
+import contextlib
+import random
+import subprocess
+import sys
+import time
+from contextlib import asynccontextmanager
+
+import pytest
+
+from fmbench import Benchmark, Concurrency, Delta, Endpoint, Prompt
+from fmbench.deployers import ExistingEndpoint
+from fmbench.testing import (
+    Echo,
+    FakeServer,
+    InProcess,
+    check_deployer,
+    check_invoker,
+    check_prompt_source,
+    check_reporter,
+    made_up_result,
+)
+
+HERE = Endpoint(name="here", url="in-process://")
+
+
+def deployer(enter, leave=None):
+    class Broken:
+        @asynccontextmanager
+        async def deploy(self, run):
+            made = await enter(run)
+            yield HERE
+            if leave is not None:
+                await leave(made)
+
+    return Broken
+
+
+def test_a_process_that_is_left_after_an_error_or_a_cancellation_is_seen():
+    started = []
+
+    async def enter(run):
+        process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])  # noqa: ASYNC220
+        started.append(process)
+        await asyncio.sleep(0.01)
+        return process
+
+    async def leave(process):  # only where nothing went wrong
+        process.kill()
+        process.wait()
+
+    try:
+        with pytest.raises(AssertionError, match="after an error in the body, child processes are left"):
+            check_deployer(deployer(enter, leave))
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+
+
+def test_a_thing_that_still_stands_is_seen():
+    async def enter(run):
+        run.creating({"endpoint": "e"}, usd_per_hour=5.0)
+
+    with pytest.raises(AssertionError, match="the journal says that these still stand"):
+        check_deployer(deployer(enter))
+
+
+def test_a_task_that_is_left_is_seen():
+    tasks = []
+
+    async def enter(run):
+        tasks.append(asyncio.create_task(asyncio.sleep(60)))
+
+    with pytest.raises(AssertionError, match="1 tasks are left running"):
+        check_deployer(deployer(enter))
+
+
+def test_an_error_that_is_swallowed_is_seen():
+    class Swallows:
+        @asynccontextmanager
+        async def deploy(self, run):
+            with contextlib.suppress(Exception):
+                yield HERE
+
+    with pytest.raises(AssertionError, match="did not come out"):
+        check_deployer(Swallows)
+
+
+def test_prompts_that_differ_each_time_are_seen():
+    class Unseeded:
+        def __iter__(self):
+            yield Prompt(id="a", text=str(random.random()))
+
+    with pytest.raises(AssertionError, match="different prompts"):
+        check_prompt_source(Unseeded())
+    with pytest.raises(AssertionError, match="one id"):
+        check_prompt_source([Prompt(id="a", text="x"), Prompt(id="a", text="y")])
+
+
+def test_an_invoker_that_reads_the_reply_wrongly_is_seen():
+    class Wrong(Echo):
+        def decode(self, pieces, head):
+            completion = super().decode(pieces, head)
+            object.__setattr__(completion, "deltas", [Delta(99, text="x")])
+            return completion
+
+    with pytest.raises(AssertionError, match="names piece 99"):
+        check_invoker(Wrong(), HERE)
+
+
+def test_an_invoker_that_cannot_be_cancelled_is_seen(monkeypatch):
+    monkeypatch.setattr("fmbench.testing.invoker.PROMPT_SECONDS", 0.1)
+
+    class Stubborn(Echo):
+        async def send(self, request, exchange):
+            try:
+                await super().send(request, exchange)
+            except asyncio.CancelledError:
+                time.sleep(0.3)  # noqa: ASYNC251 - what a stubborn one does
+                raise
+
+    with pytest.raises(AssertionError, match="a cancelled request took longer"):
+        check_invoker(Stubborn(), HERE)
+
+
+def test_a_reporter_that_changes_the_run_or_names_what_it_has_not_written_is_seen():
+    class Vandal:
+        def report(self, result, directory):
+            (result.directory / "run.json").write_text("{}", encoding="utf-8")
+            return []
+
+    class Liar:
+        def report(self, result, directory):
+            return [directory / "nothing.txt"]
+
+    with pytest.raises(AssertionError, match=r"changed the run's run\.json"):
+        check_reporter(Vandal())
+    with pytest.raises(AssertionError, match="which it has not written"):
+        check_reporter(Liar())
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [
+        ({"status": 401}, "unauthorized"),
+        ({"status": 404}, "not_found"),
+        ({"status": 429}, "throttled"),
+        ({"status": 500}, "server"),
+        ({"fault": "html"}, "decode"),
+        ({"fault": "truncated"}, "reset"),
+        ({"fault": "reset"}, "reset"),
+        ({"fault": "not_json"}, "decode"),
+        ({"fault": "error_event"}, "model_error"),
+    ],
+)
+def test_every_fault_of_the_fake_server_becomes_a_record_of_its_kind(tmp_path, options, kind):
+    prompts = [Prompt(id=str(n), text="x") for n in range(30)]
+    with FakeServer(**options) as server:
+        benchmark = Benchmark(
+            deployers=ExistingEndpoint(server.url), prompts=prompts, loads=Concurrency(2, requests=30), stop_on_errors=5
+        )
+        result = benchmark.run(tmp_path / "r")
+    [experiment] = result.experiments
+    assert set(experiment.errors) == {kind, "not_sent"}
+    assert experiment.status == "stopped"
+    assert "first 5 requests all failed" in experiment.reason
+
+
+def test_a_server_that_hangs_costs_a_time_out_each(tmp_path):
+    with FakeServer(fault="hang") as server:
+        benchmark = Benchmark(
+            deployers=ExistingEndpoint(server.url),
+            prompts=[Prompt(id="a", text="x")],
+            loads=Concurrency(2, requests=4),
+            warmup=0,
+            request_timeout_seconds=0.2,
+        )
+        result = benchmark.run(tmp_path / "r")
+    assert result.experiments[0].counts["timeout"] == 4
+
+
+def test_made_up_results_are_of_their_kind(tmp_path):
+    assert made_up_result(tmp_path / "a").experiments[0].latency.p50 > 0
+    assert made_up_result(tmp_path / "b", "all_failed").experiments[0].error_rate == 1
+    assert len(made_up_result(tmp_path / "c", "empty").records) == 0
+
+
+def test_a_deployment_that_fails_is_a_value(tmp_path):
+    result = Benchmark(
+        deployers=InProcess(fails="full"), prompts=[Prompt(id="a", text="x")], loads=Concurrency(1, requests=2)
+    ).run(tmp_path / "r")
+    assert result.deployments[0].error["message"] == "full"
