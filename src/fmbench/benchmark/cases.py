@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -75,12 +76,11 @@ def multiply(
     Raises:
         ConfigError: a list is empty or missing.
     """
+    several = _listed(deployers, "deployers")
     sources, names = _sources(prompts)
     cases = [
         Case(deployer=deployer, prompts=source, load=load, parameters=one)
-        for deployer, source, one, load in product(
-            _listed(deployers, "deployers"), sources, _listed(parameters, "parameters"), _listed(loads, "loads")
-        )
+        for deployer, source, one, load in product(several, sources, _listed(parameters, "parameters"), _listed(loads, "loads"))
     ]
     return cases, names
 
@@ -169,7 +169,7 @@ def _shared(deployments: list[Deployment], deployer: Deployer) -> Deployment:
     for known in deployments:
         if known.deployer is deployer or known.deployer == deployer:
             return known
-    name = _free(getattr(deployer, "name", None) or type(deployer).__name__.lower(), [known.name for known in deployments])
+    name = _free(getattr(deployer, "name", None) or _kebab(type(deployer)), [known.name for known in deployments])
     deployments.append(Deployment(name, deployer))
     return deployments[-1]
 
@@ -185,6 +185,11 @@ def _shared_set(sets: list[PromptSet], source: Any, name: str | None) -> PromptS
     )
     sets.append(PromptSet(_free(given, [known.name for known in sets]), source))
     return sets[-1]
+
+
+def _kebab(kind: type) -> str:
+    """``ExistingEndpoint`` as ``existing-endpoint``."""
+    return re.sub(r"(?<!^)(?=[A-Z][a-z])", "-", kind.__name__).lower()
 
 
 def _free(name: str, taken: Sequence[str]) -> str:

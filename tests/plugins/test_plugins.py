@@ -1,0 +1,69 @@
+"""Adapters by name, from distributions that are really installed (in a folder of the test's)."""
+
+import sys
+import textwrap
+
+import pytest
+
+from fmbench.errors import PluginBroken, PluginError, PluginNotFound
+from fmbench.plugins import Plugins
+
+GROUP = "fmbench.deployers"
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Install a distribution that registers names."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def make(distribution, names, module=""):
+        info = tmp_path / f"{distribution.replace('-', '_')}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n", encoding="utf-8")
+        lines = [f"[{GROUP}]", *(f"{name} = {target}" for name, target in names.items())]
+        (info / "entry_points.txt").write_text("\n".join(lines), encoding="utf-8")
+        if module:
+            name = next(iter(names.values())).split(":")[0]
+            (tmp_path / f"{name}.py").write_text(textwrap.dedent(module), encoding="utf-8")
+
+    return make
+
+
+def test_names_are_listed_without_importing_anything(install):
+    install("stranger", {"mine": "a_module_that_is_not_there:X"})
+    plugins = Plugins(GROUP, "deployer")
+    assert "mine" in plugins.names()
+    assert ("mine", "stranger") in {(row.name, row.distribution) for row in plugins.describe()}
+    assert "a_module_that_is_not_there" not in sys.modules
+
+
+def test_a_name_gives_its_class(install):
+    install("stranger", {"mine": "mine_module:Mine"}, "class Mine: pass")
+    assert Plugins(GROUP, "deployer").load("mine").__name__ == "Mine"
+
+
+def test_an_unknown_name_is_told_with_the_nearest():
+    with pytest.raises(PluginNotFound, match="there is no deployer called 'llamacp'; did you mean 'llamacpp'") as caught:
+        Plugins(GROUP, "deployer").load("llamacp")
+    assert (caught.value.group, caught.value.name) == (GROUP, "llamacp")
+
+
+def test_two_distributions_that_claim_one_name_are_both_named(install):
+    install("first-one", {"twin": "a:X"})
+    install("second-one", {"twin": "b:Y"})
+    with pytest.raises(PluginError, match="'twin' is claimed by both first-one and second-one"):
+        Plugins(GROUP, "deployer").load("twin")
+
+
+def test_a_broken_plugin_names_its_distribution(install):
+    install("stranger", {"bad": "bad_module:X"}, "1 / 0")
+    with pytest.raises(PluginBroken, match="of stranger cannot be imported: ZeroDivisionError") as caught:
+        Plugins(GROUP, "deployer").load("bad")
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_a_missing_module_of_an_extra_says_which_to_install(install, monkeypatch):
+    monkeypatch.setitem(sys.modules, "xllamacpp", None)
+    install("stranger", {"needy": "needy_module:X"}, "import xllamacpp")
+    with pytest.raises(PluginBroken, match=r'pip install "fmbench-harness\[local\]"'):
+        Plugins(GROUP, "deployer").load("needy")
