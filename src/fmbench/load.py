@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count, islice
-from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from fmbench.errors import ConfigError
 
@@ -109,7 +109,6 @@ class _Open:
     """What open loads share: a sequence of gaps, and where it ends."""
 
     __slots__ = ()
-    streams: ClassVar[None] = None
     per_second: float
     requests: int | None
     seconds: float | None
@@ -118,6 +117,10 @@ class _Open:
         if not (self.per_second > 0 and math.isfinite(self.per_second)):
             raise ConfigError(f"per_second must be above 0, not {self.per_second}")
         _check_stop(self)
+
+    @property
+    def streams(self) -> None:
+        return None
 
     def total(self, prompts: int) -> int | None:
         return _total(self, prompts)

@@ -44,8 +44,9 @@ def draw(prompts: PromptSet, tokenizer: Any) -> Drawn:
     """
     counter = None if tokenizer is None else load_tokenizer(tokenizer)
     source = prompts.source
-    if counter is not None and hasattr(source, "counted_by"):
-        source = source.counted_by(counter)
+    counted_by = getattr(source, "counted_by", None)
+    if counter is not None and counted_by is not None:
+        source = counted_by(counter)
     drawn = _counted(_taken(prompts.name, source), counter)
     _check(prompts.name, drawn)
     return Drawn(

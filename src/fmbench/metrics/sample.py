@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -68,14 +69,17 @@ class Arrivals:
         return values
 
     def _lengths_of(self, column: str) -> NDArray[np.int64]:
-        import pyarrow.compute as pc  # noqa: PLC0415 - `import fmbench` stays light
+        # Its functions are made when it is imported, which pyright cannot see.
+        pc: Any = import_module("pyarrow.compute")
 
         lengths = pc.fill_null(pc.list_value_length(self._table.column(column)), 0)
         return np.asarray(lengths.to_numpy(), dtype=np.int64)
 
     def _flat(self, column: str, kept: Booleans | None = None) -> NDArray[Any]:
         import pyarrow as pa  # noqa: PLC0415 - `import fmbench` stays light
-        import pyarrow.compute as pc  # noqa: PLC0415 - `import fmbench` stays light
+
+        # Its functions are made when it is imported, which pyright cannot see.
+        pc: Any = import_module("pyarrow.compute")
 
         lists = self._table.column(column)
         chosen = lists if kept is None else lists.filter(pa.array(kept))
@@ -118,7 +122,9 @@ class Sample:
     def among(self, column: str, *values: str | bool) -> Booleans:
         """Which records hold one of ``values`` in a column."""
         import pyarrow as pa  # noqa: PLC0415 - `import fmbench` stays light
-        import pyarrow.compute as pc  # noqa: PLC0415 - `import fmbench` stays light
+
+        # Its functions are made when it is imported, which pyright cannot see.
+        pc: Any = import_module("pyarrow.compute")
 
         cells = self.table.column(column)
         found = pc.is_in(cells, value_set=pa.array(values, cells.type))

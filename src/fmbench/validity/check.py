@@ -42,4 +42,5 @@ class Check:
 
 def worst(checks: Iterable[Check]) -> Verdict:
     """The worst verdict among the checks; ``pass`` without any."""
-    return max((check.verdict for check in checks), key=_ORDER.index, default="pass")
+    verdicts: list[Verdict] = [check.verdict for check in checks]
+    return _ORDER[max((_ORDER.index(verdict) for verdict in verdicts), default=0)]

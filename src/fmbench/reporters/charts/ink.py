@@ -84,7 +84,8 @@ def settings() -> Generator[None]:
     import matplotlib as mpl  # noqa: PLC0415 - heavy
 
     style: dict[Any, Any] = {key: value for key, value in mpl.rcParamsDefault.items() if key not in _OF_THE_SESSION}
-    with _ONE_AT_A_TIME, mpl.rc_context(style | _STYLE):
+    style |= _STYLE
+    with _ONE_AT_A_TIME, mpl.rc_context(style):
         yield
 
 

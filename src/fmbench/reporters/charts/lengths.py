@@ -213,7 +213,9 @@ def _draw_boxes(axes: Axes, *, boxes: Sequence[_Box], by: _By, seconds: Scale) -
             _draw_beyond(axes, box, box.seconds, look, seconds)
             continue
         heights = (*box.quartiles, *box.whiskers)
-        statistics = dict(zip(("q1", "med", "q3", "whislo", "whishi"), (h * seconds.factor for h in heights), strict=True))
+        statistics: dict[str, Any] = dict(
+            zip(("q1", "med", "q3", "whislo", "whishi"), (h * seconds.factor for h in heights), strict=True)
+        )
         axes.bxp(
             [statistics], positions=[box.at], widths=width, showfliers=False, patch_artist=True, manage_ticks=False,
             boxprops={"facecolor": look.colour, "edgecolor": INK, "linewidth": 0.6},
