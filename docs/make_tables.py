@@ -1,0 +1,105 @@
+"""Makes the pages whose content the code already holds: the metrics, the checks, the columns, the command line.
+
+python docs/make_tables.py            writes them
+python docs/make_tables.py --check    ends with status 1 where one is not up to date
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import click
+
+from fmbench.cli.main import commands
+from fmbench.metrics import METRICS, RULES
+from fmbench.result import SUMMARY
+from fmbench.validity.checks import CHECKS
+
+HERE = Path(__file__).parent
+NOTE = "<!-- Made by docs/make_tables.py out of the code: change it there. -->"
+NAMES = {"errors": "error_rate", "delay": "client_delay"}
+"""Where a check's function has another name than the check."""
+BEGIN, END = "<!-- table: {} -->", "<!-- end of table -->"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """A Markdown table."""
+    yield f"| {' | '.join(header)} |"
+    yield f"|{'---|' * len(header)}"
+    yield from (f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows)
+
+
+def metrics() -> Iterator[str]:
+    """The rules, an overview, and each metric."""
+    yield from (f"- {rule}" for rule in RULES)
+    yield ""
+    yield from table(
+        ("metric", "unit", "one value for each", "formula"),
+        ((f"[`{one.name}`](#{one.name})", one.unit, one.over, f"`{one.formula}`") for one in METRICS),
+    )
+    for one in METRICS:
+        yield from ("", f"## {one.name}", "", one.definition, "", f"*Elsewhere:* {one.peers}")
+
+
+def checks() -> Iterator[str]:
+    """Each check and the question it answers."""
+    for check in CHECKS:
+        yield f"- **{NAMES.get(check.__name__, check.__name__)}**: {check.__doc__}"
+    yield "- **shared_host**: Do endpoints share the machine that measures? (One check for the whole run.)"
+
+
+def summary() -> Iterator[str]:
+    """The summary's columns."""
+    yield from table(("column", "what it holds"), ((f"`{column.name}`", column.meaning) for column in SUMMARY))
+
+
+def command_line() -> Iterator[str]:
+    """What each command says of itself."""
+    for name, command in sorted(commands.commands.items()):
+        options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
+        arguments = [parameter.human_readable_name for parameter in command.params if isinstance(parameter, click.Argument)]
+        yield from ("", f"## fmbench {name}", "", f"`{' '.join(['fmbench', name, *arguments])}`", "", command.help or "", "")
+        yield from table(("option", "meaning"), ((f"`{', '.join(one.opts)}`", one.help or "") for one in options))
+
+
+TABLES: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
+    "metrics": ("metrics.md", metrics),
+    "checks": ("validity.md", checks),
+    "summary": ("files.md", summary),
+    "commands": ("command-line.md", command_line),
+}
+
+
+def filled(page: str, name: str, lines: Iterable[str]) -> str:
+    """A page with its table made anew."""
+    before, _, rest = page.partition(BEGIN.format(name) + "\n")
+    _, found, after = rest.partition(END)
+    if not found:
+        raise SystemExit(f"the page lacks {BEGIN.format(name)} … {END}")
+    return before + "\n".join((BEGIN.format(name), NOTE, "", *lines, "")).rstrip("\n") + "\n\n" + END + after
+
+
+def main() -> int:
+    """Write or check the pages."""
+    parser = argparse.ArgumentParser(description="Make the tables that the code already holds.")
+    parser.add_argument("--check", action="store_true", help="write nothing; end with status 1 where a page is not up to date")
+    only_check = parser.parse_args().check
+    stale = 0
+    for name, (file, make) in TABLES.items():
+        path = HERE / file
+        page = path.read_text(encoding="utf-8")
+        made = filled(page, name, make())
+        if made == page:
+            continue
+        stale += 1
+        if not only_check:
+            path.write_text(made, encoding="utf-8")
+        print(f"{path.name} {'is not up to date: run python docs/make_tables.py' if only_check else 'written'}")
+    return 1 if only_check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
