@@ -84,7 +84,8 @@ class MadeUp:
         url = about.get("url", "http://10.0.0.7:8080")
         return {
             "name": name, "status": "up" if up else "failed", "error": about.get("error"),
-            "endpoint": {"name": name, "url": url, "model": about.get("model", "tiny"), "facts": about["facts"]} if up else None,
+            "endpoint": {"name": name, "url": url, "model": about.get("model", "tiny"), "facts": about["facts"]}
+            if up else None,
             "started_ns": 0, "ready_ns": 2 * SECOND if up else None, "ended_ns": end, "earlier": [],
         }  # fmt: skip
 
@@ -106,7 +107,8 @@ class MadeUp:
             "load_text": text, "concurrency": int(level) if closed else None, "per_second": None if closed else level,
             "status": "measured" if up else "not_sent", "reason": None if up else "the deployment failed",
             "planned": len(rows) if up else None, "warmup": warmup, "windows": windows,
-            "clock": {"kernel": True, "offset_step_ns": 900}, "cpu": {"process_seconds": 1.0, "wall_seconds": 9.0, "pressure_percent": 3.0},
+            "clock": {"kernel": True, "offset_step_ns": 900},
+            "cpu": {"process_seconds": 1.0, "wall_seconds": 9.0, "pressure_percent": 3.0},
             "payload_first_line": 0,
         }  # fmt: skip
         return entry, rows
@@ -136,7 +138,7 @@ class MadeUp:
             )
         return rows
 
-    def _record(self, name, index, phase, due, sent, arrivals, tokens, new, failed, concurrency) -> Record:
+    def _record(self, name, index, phase, due, sent, arrivals, tokens, new, failed, concurrency):
         times = arrivals if self.streamed else arrivals[-1:]
         known = not failed
         return Record(
@@ -146,7 +148,8 @@ class MadeUp:
             http_status=500 if failed else 200, due_ns=due, sent_ns=sent, connect_ns=None, tls_ns=None, sign_ns=None,
             first_byte_ns=times[0] if known else None, first_token_ns=times[0] if known else None,
             last_token_ns=times[-1] if known else None, last_byte_ns=times[-1] if known else None,
-            end_ns=times[-1] + 1000 if known else sent + SECOND // 50, arrivals_ns=times if known else None, arrival_tokens=None,
+            end_ns=times[-1] + 1000 if known else sent + SECOND // 50,
+            arrivals_ns=times if known else None, arrival_tokens=None,
             arrival_coalesced=[False] * len(times) if known else None, coalesced=0, client_delay_ns=40_000 + index * 100,
             clock="kernel", sent_source="adapter", prompt_tokens=tokens, prompt_tokens_source="server", cached_tokens=0,
             completion_tokens=new if known else None, completion_tokens_source="server" if known else None,
