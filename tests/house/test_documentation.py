@@ -29,7 +29,7 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(page, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     if page == "tutorial.md":
-        assert re.search(r"^None 30 .* needs 662", done.stdout, re.MULTILINE), done.stdout
+        assert re.search(r"^None p99 needs 662 requests", done.stdout, re.MULTILINE), done.stdout
         assert "warn | shared_host" in done.stdout
 
 
