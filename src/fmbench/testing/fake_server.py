@@ -102,7 +102,9 @@ class FakeServer:
             await _write(writer, _whole(200, "application/json", json.dumps(self._reply(payload))))
 
     async def _stream(self, writer: asyncio.StreamWriter, payload: Mapping[str, Any]) -> None:
-        await _write(writer, b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+        close = b"Connection: close\r\n" if self.fault is not None else b""
+        kind = b"Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n"
+        await _write(writer, b"HTTP/1.1 200 OK\r\n" + kind + close + b"\r\n")
         count = self._count(payload)
         for number in range(count):
             if number:

@@ -3,42 +3,56 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import anyio
 
-from fmbench import Completion, Endpoint, Exchange, Head, Invoker, Parameters, Prompt, Session
+from fmbench import Completion, Decoder, Endpoint, Exchange, Head, Invoker, Parameters, Prompt, Session
 from fmbench.testing.asserting import require
 
 __all__ = ["check_invoker"]
 
+Answers = Callable[[Prompt, Completion], bool]
 TOGETHER = 4
 PATIENCE_SECONDS = 60.0
 PROMPT_SECONDS = 5.0
 """How soon a cancelled request must be over."""
 
 
-def check_invoker(invoker: Invoker, endpoint: Endpoint, *, parameters: Parameters | None = None) -> None:
+def check_invoker(
+    invoker: Invoker,
+    endpoint: Endpoint,
+    *,
+    parameters: Parameters | None = None,
+    answers: Callable[[Prompt, Completion], bool] | None = None,
+) -> None:
     """Check an invoker against an endpoint that answers.
 
-    Encoding is repeatable, replies decode, requests sent together do not mix up, a cancelled request ends promptly and
-    spoils no other, and calls after the end are ignored.
+    Encoding is repeatable, replies decode, piece by piece as well as whole, requests sent together do not mix up, a cancelled
+    request ends promptly and spoils no other, and calls after the end are ignored.
+
+    Args:
+        invoker: The invoker.
+        endpoint: Where it sends a few short prompts.
+        parameters: What they ask for; eight new tokens by default.
+        answers: Whether a reply is this prompt's; where the endpoint repeats what it was asked, mixed-up replies are seen.
 
     Raises:
         AssertionError: it breaks a promise.
     """
     require(isinstance(invoker, Invoker), f"{invoker!r} has no connect(endpoint, *, concurrency)")
-    anyio.run(_check, invoker, endpoint, parameters or Parameters(max_new_tokens=8))
+    anyio.run(_check, invoker, endpoint, parameters or Parameters(max_new_tokens=8), answers or (lambda _prompt, _reply: True))
 
 
-async def _check(invoker: Invoker, endpoint: Endpoint, parameters: Parameters) -> None:
+async def _check(invoker: Invoker, endpoint: Endpoint, parameters: Parameters, answers: Answers) -> None:
     prompts = [Prompt(id=f"check-{number}", text=f"Say the number {number}.") for number in range(TOGETHER)]
     for _ in range(2):
         async with invoker.connect(endpoint, concurrency=TOGETHER) as session:
             require(isinstance(session, Session), f"{session!r} lacks encode, send or decode")
             _check_encoding(session, prompts, parameters)
             await _check_one(session, prompts[0], parameters)
-            await _check_together(session, prompts, parameters)
+            await _check_together(session, prompts, parameters, answers)
             await _check_cancelling(session, prompts, parameters)
 
 
@@ -62,7 +76,24 @@ async def _sent(session: Session, prompt: Prompt, parameters: Parameters) -> tup
             "it says that it sent before send was entered, or after the reply",
         )
     require(list(exchange.stamps) == sorted(exchange.stamps), "pieces are stamped out of order")
-    return exchange, session.decode(exchange.pieces, Head(exchange.status, exchange.headers))
+    head = Head(exchange.status, exchange.headers)
+    completion = session.decode(exchange.pieces, head)
+    decoder = getattr(session, "decoder", None)
+    if decoder is not None:
+        in_pieces = _decoded(decoder(), exchange.pieces, head)
+        require(_told(completion) == _told(in_pieces), "decoding piece by piece gave another reply than decode")
+    return exchange, completion
+
+
+def _decoded(decoder: Decoder, pieces: Sequence[Any], head: Head) -> Completion:
+    require(isinstance(decoder, Decoder), f"decoder() returned {decoder!r}, which lacks feed or close")
+    for piece in pieces:
+        decoder.feed(piece)
+    return decoder.close(head)
+
+
+def _told(completion: Completion) -> tuple[Any, ...]:
+    return list(completion.deltas), completion.streamed, completion.finish_reason, completion.usage
 
 
 async def _check_one(session: Session, prompt: Prompt, parameters: Parameters) -> None:
@@ -76,16 +107,18 @@ async def _check_one(session: Session, prompt: Prompt, parameters: Parameters) -
     require(len(exchange.pieces) == count, "a piece was taken after the end")
 
 
-async def _check_together(session: Session, prompts: Sequence[Prompt], parameters: Parameters) -> None:
-    replies: dict[str, Exchange] = {}
+async def _check_together(session: Session, prompts: Sequence[Prompt], parameters: Parameters, answers: Answers) -> None:
+    replies: dict[str, Completion] = {}
 
     async def one(prompt: Prompt) -> None:
-        replies[prompt.id], _ = await _sent(session, prompt, parameters)
+        _, replies[prompt.id] = await _sent(session, prompt, parameters)
 
     async with anyio.create_task_group() as group:
         for prompt in prompts:
             group.start_soon(one, prompt)
-    require(set(replies) == {prompt.id for prompt in prompts}, "of requests sent together some had no reply")
+    for prompt in prompts:
+        told = f"of requests sent together, {prompt.text!r} was answered by {replies[prompt.id].text!r}"
+        require(answers(prompt, replies[prompt.id]), told)
 
 
 async def _check_cancelling(session: Session, prompts: Sequence[Prompt], parameters: Parameters) -> None:
