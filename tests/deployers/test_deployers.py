@@ -68,14 +68,14 @@ def test_llamacpp_serves_the_tiny_model_and_is_gone_afterwards(run):
     assert (run.directory / "logs" / "llamacpp-2-slots.log").stat().st_size > 0
 
 
-def test_a_model_file_that_does_not_exist_is_told(run):
-    with pytest.raises(DeployError, match=r"model: .*nothing\.gguf does not exist"):
-        deployed(LlamaCpp(Path("nothing.gguf")), run)
+def test_a_model_file_that_does_not_exist_is_told_at_once():
+    with pytest.raises(ValueError, match=r"nothing\.gguf does not exist; give a GGUF file"):
+        LlamaCpp(Path("nothing.gguf"))
 
 
 def test_a_model_file_that_is_none_is_told_with_the_servers_last_lines(run, tmp_path):
     (tmp_path / "bad.gguf").write_bytes(b"not a model")
-    with pytest.raises(DeployError, match=r"while starting; its last lines: .+"):
+    with pytest.raises(DeployError, match=r"ended with status 1 while starting; its last lines: .*GGUF|gguf.*"):
         deployed(LlamaCpp(tmp_path / "bad.gguf"), run)
 
 
@@ -84,7 +84,7 @@ def test_a_port_that_is_taken_is_told(run):
         sock.bind(("127.0.0.1", 0))
         sock.listen()
         port = sock.getsockname()[1]
-        with pytest.raises(DeployError, match=f"something listens at http://127.0.0.1:{port} already"):
+        with pytest.raises(DeployError, match=f"port {port} is taken: end what listens there"):
             deployed(LlamaCpp(port=port), run)
 
 
@@ -111,7 +111,7 @@ def test_a_process_that_ends_while_starting_is_told_with_its_last_lines(run):
 
 
 def test_a_command_that_does_not_exist_is_told(run):
-    with pytest.raises(DeployError, match="cannot start no-such-program"):
+    with pytest.raises(DeployError, match="there is no program 'no-such-program'"):
         deployed(Process("no-such-program --flag", url=f"http://127.0.0.1:{free_port()}"), run)
 
 
@@ -184,14 +184,16 @@ def test_an_existing_endpoint_is_only_looked_at(run):
     assert "hush" not in repr(existing) + repr(endpoint)
     server.shutdown()
     server.server_close()
-    with pytest.raises(DeployError, match="nothing accepts connections"):
+    with pytest.raises(DeployError, match=r"nothing accepts connections at .* \(Connection refused\)"):
         deployed(existing, run)
 
 
-@pytest.mark.parametrize("url", ["localhost:8000", "ftp://x", "http://user:word@x"])
-def test_an_url_that_cannot_be_used_is_refused(url):
-    with pytest.raises(ValueError, match="must"):
-        ExistingEndpoint(url)
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://x", "http://user:hush@x", "http://x?key=hush", "http://x:0"])
+@pytest.mark.parametrize("make", [ExistingEndpoint, lambda url: Process("serve", url=url)])
+def test_an_url_that_cannot_be_used_is_refused_and_not_repeated(make, url):
+    with pytest.raises(ValueError, match="must") as caught:
+        make(url)
+    assert "hush" not in str(caught.value)
 
 
 def test_the_tiny_model_is_made_once_and_always_the_same(tmp_path):
@@ -204,3 +206,67 @@ def test_the_tiny_model_is_made_once_and_always_the_same(tmp_path):
     for name in ("model.gguf", "model.safetensors", "tokenizer.json"):
         assert (first / name).read_bytes() == (second / name).read_bytes()
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [first.name]
+
+
+def test_only_this_starts_lines_are_quoted_and_no_value_of_the_environment(run):
+    script = "import os; print('key is', os.environ['SOME_KEY']); raise SystemExit(1)"
+    process = Process(
+        [sys.executable, "-c", script], url=f"http://127.0.0.1:{free_port()}", name="mine", env={"SOME_KEY": "hush-hush"}
+    )
+    (run.directory / "logs").mkdir()
+    (run.directory / "logs" / "mine.log").write_text("an earlier run's line\n")
+    with pytest.raises(DeployError, match=r"its last lines: key is \*\*\*$"):
+        deployed(process, run)
+    assert "earlier" in (run.directory / "logs" / "mine.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"usd_per_hour": -1}, "usd_per_hour"),
+        ({"usd_per_hour": 1, "usd_per_million_input_tokens": 1, "usd_per_million_output_tokens": 1}, "not both"),
+        ({"usd_per_million_input_tokens": 1}, "give both"),
+        ({"slots": 0}, "slots"),
+        ({"port": 70000}, "port"),
+        ({"slot": 1}, "slot"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(options, match):
+    with pytest.raises((ValueError, TypeError), match=match):
+        LlamaCpp(**options)
+
+
+def test_labels_tell_apart_what_is_compared(tmp_path):
+    (tmp_path / "llama-7b.gguf").touch()
+    deployers = [LlamaCpp(), LlamaCpp(slots=4), LlamaCpp(slots=4, threads=2), LlamaCpp(tmp_path / "llama-7b.gguf")]
+    assert [deployer.label for deployer in deployers] == [
+        "llamacpp-1-slot",
+        "llamacpp-4-slots",
+        "llamacpp-4-slots-2-threads",
+        "llama-7b-1-slot",
+    ]
+    assert LlamaCpp(name="mine").label == "mine"
+    assert Process("/opt/bin/serve --port 1", url="http://127.0.0.1:1").label == "serve"
+
+
+def test_killing_the_parent_of_llamacpp_leaves_no_server(tmp_path):
+    port = free_port()
+    parent = textwrap.dedent(f"""
+        import anyio
+        from pathlib import Path
+        from fmbench import Run
+        from fmbench.deployers import LlamaCpp
+        async def main():
+            async with LlamaCpp(port={port}).deploy(Run(name="t", directory=Path({str(tmp_path)!r}), tags={{}})):
+                print("up", flush=True)
+                await anyio.sleep_forever()
+        anyio.run(main)
+    """)
+    process = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "up\n"
+        assert len(left(f" {port} ")) == 2
+    finally:
+        process.kill()
+        process.communicate()
+    assert gone(f" {port} ") == []

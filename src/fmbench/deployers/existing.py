@@ -12,8 +12,8 @@ from pydantic import field_validator
 from pydantic.dataclasses import dataclass
 
 from fmbench import DeployError, Endpoint, Run
+from fmbench.deployers.addresses import check_root, unreachable
 from fmbench.deployers.priced import STRICT, Priced
-from fmbench.deployers.serving import is_listening
 from fmbench.invokers import OpenAI
 
 __all__ = ["ExistingEndpoint"]
@@ -39,13 +39,13 @@ class ExistingEndpoint(Priced):
 
     @field_validator("url")
     @classmethod
-    def _usable(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("must be http://… or https://…")
-        if parts.username is not None or parts.password is not None:
-            raise ValueError("must not hold a user or password; use headers or api_key_env")
-        return url
+    def _is_root(cls, url: str) -> str:
+        return check_root(url)
+
+    @property
+    def label(self) -> str:
+        """The name, or the host and port."""
+        return self.name or urlsplit(self.url).netloc
 
     def describe(self) -> dict[str, Any]:
         """What is known of it."""
@@ -53,16 +53,16 @@ class ExistingEndpoint(Priced):
 
     @asynccontextmanager
     async def deploy(self, run: Run) -> AsyncGenerator[Endpoint]:  # noqa: ARG002 - a Deployer's
-        """Yield it, once something accepts connections there.
+        """Yield it, once something accepts connections there; what it answers is each request's own matter.
 
         Raises:
             DeployError: nothing does.
         """
-        if not await is_listening(self.url, seconds=10.0):
-            raise DeployError(f"nothing accepts connections at {self.url}: is the server up, and the port right?")
-        parts = urlsplit(self.url)
+        why = await unreachable(self.url, seconds=10.0)
+        if why is not None:
+            raise DeployError(f"nothing accepts connections at {self.url} ({why}): is the server up, and the port right?")
         yield Endpoint(
-            name=self.name or parts.netloc,
+            name=self.label,
             url=self.url,
             model=self.model,
             facts=self.describe(),

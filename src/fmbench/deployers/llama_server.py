@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import signal
 import sys
-from importlib import import_module
-from typing import Any
 
-xllamacpp: Any = import_module("xllamacpp")  # its names are made in C, where no type checker sees them
+import xllamacpp
 
 
 def main() -> None:
@@ -28,7 +26,10 @@ def main() -> None:
     parameters.warmup = False
     parameters.model_alias = {alias}
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    server = xllamacpp.Server(parameters)
+    try:
+        server = xllamacpp.Server(parameters)
+    except RuntimeError as error:  # what went wrong stands in its own lines before
+        sys.exit(f"llama.cpp: {error}")
     while server is not None:  # it serves from threads of its own for as long as something refers to it
         signal.pause()
 

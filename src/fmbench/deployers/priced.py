@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, NonNegativeFloat, model_validator
 from pydantic.dataclasses import dataclass
 
 __all__ = ["STRICT", "Priced"]
 
-STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+# Numbers may stand where texts are meant: YAML reads OMP_NUM_THREADS: 1 as one. Inputs are hidden: they may be secrets.
+STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=True, coerce_numbers_to_str=True, hide_input_in_errors=True)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -30,9 +31,18 @@ class Priced:
     name: str | None = None
     invoker: Any = None
     tokenizer: Any = None
-    usd_per_hour: float | None = None
-    usd_per_million_input_tokens: float | None = None
-    usd_per_million_output_tokens: float | None = None
+    usd_per_hour: NonNegativeFloat | None = None
+    usd_per_million_input_tokens: NonNegativeFloat | None = None
+    usd_per_million_output_tokens: NonNegativeFloat | None = None
+
+    @model_validator(mode="after")
+    def _one_kind_of_price(self) -> Self:
+        by_token = self.usd_per_million_input_tokens, self.usd_per_million_output_tokens
+        if self.usd_per_hour is not None and by_token != (None, None):
+            raise ValueError("give usd_per_hour, or the two prices per million tokens, not both")
+        if by_token.count(None) == 1:
+            raise ValueError("give both usd_per_million_input_tokens and usd_per_million_output_tokens")
+        return self
 
     def price_facts(self) -> dict[str, Any]:
         """The prices that are known, under their names among an endpoint's facts."""

@@ -33,6 +33,8 @@ class TinyLlama:
     heads: int = 4
     context: int = 8192
     seed: int = 0
+    spread: float = 0.02
+    """The weights' standard deviation; a small one makes every token about as likely as any other."""
 
 
 def cache_folder() -> Path:
@@ -53,14 +55,13 @@ def make_tiny_llama(folder: Path | None = None, shape: TinyLlama = TinyLlama()) 
         ``tokenizer_config.json`` (the same model for transformers).
 
     Raises:
-        ConfigError: the ``local`` extra is not installed.
+        ConfigError: the ``local`` extra is not installed, or the folder cannot be written.
     """
     name = "-".join(str(value) for value in asdict(shape).values())
     target = (cache_folder() if folder is None else folder) / f"tiny-llama-{FORMAT}-{name}"
     if (target / "model.gguf").exists():
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".making-") as making:
+    with _folder_beside(target) as making:
         made = Path(making) / "model"
         made.mkdir()
         _write(made, shape)
@@ -70,6 +71,16 @@ def make_tiny_llama(folder: Path | None = None, shape: TinyLlama = TinyLlama()) 
             if not (target / "model.gguf").exists():  # else another process was quicker
                 raise
     return target
+
+
+def _folder_beside(target: Path) -> tempfile.TemporaryDirectory[str]:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(dir=target.parent, prefix=".making-")
+    except OSError as error:
+        raise ConfigError(
+            f"the small model cannot be kept in {target.parent} ({error.strerror}): set XDG_CACHE_HOME to a writable folder"
+        ) from error
 
 
 def _write(folder: Path, shape: TinyLlama) -> None:
@@ -126,7 +137,7 @@ def _weights(shape: TinyLlama) -> dict[str, Any]:
     draw = np.random.default_rng(shape.seed)
 
     def matrix(rows: int, columns: int) -> Any:
-        return draw.normal(0, 0.02, (rows, columns)).astype(np.float32)
+        return draw.normal(0, shape.spread, (rows, columns)).astype(np.float32)
 
     ones = np.ones(shape.hidden, dtype=np.float32)
     weights: dict[str, Any] = {"model.embed_tokens.weight": matrix(shape.vocabulary, shape.hidden)}

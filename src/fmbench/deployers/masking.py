@@ -1,0 +1,37 @@
+"""Command lines and environments as they may be shown: what may be a secret is not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+__all__ = ["shown_command", "shown_environment"]
+
+HIDDEN = "***"
+_SOUNDS_SECRET = re.compile(r"key|token(?!iz)|secret|passw|pwd|credential|auth|bearer|signature|cookie", re.IGNORECASE)
+_PLAIN = re.compile(r"[+-]?\d{1,9}(\.\d+)?|true|false|yes|no|on|off|auto|none|(fp|bf|float|bfloat|int)\d{1,2}", re.IGNORECASE)
+"""Numbers, switches and number formats: what performance depends on, and no secret in itself."""
+_USER_IN_URL = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+
+
+def shown_environment(env: Mapping[str, str]) -> dict[str, str]:
+    """The variables with those values that cannot be secrets: numbers, switches and number formats; the others are masked."""
+    return {
+        name: value if _PLAIN.fullmatch(value) and not _SOUNDS_SECRET.search(name) else HIDDEN for name, value in env.items()
+    }
+
+
+def shown_command(words: Sequence[str]) -> str:
+    """The command line, with the values of options masked that sound secret, and users and passwords within URLs."""
+    shown, hide_next = [], False
+    for word in words:
+        option, equals, value = word.partition("=")
+        sounds = _SOUNDS_SECRET.search(option) is not None and not _PLAIN.fullmatch(value)
+        if hide_next and not (word.startswith("-") or _PLAIN.fullmatch(word)):
+            shown.append(HIDDEN)
+        elif equals and sounds:
+            shown.append(f"{option}={HIDDEN}")
+        else:
+            shown.append(_USER_IN_URL.sub(HIDDEN, word))
+        hide_next = word.startswith("-") and not equals and sounds
+    return " ".join(shown)
