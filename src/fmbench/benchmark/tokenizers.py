@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -35,71 +36,75 @@ def load_tokenizer(tokenizer: Any) -> Tokenizer:
         ConfigError: there is no tokenizer there.
     """
     if isinstance(tokenizer, str | Path):
-        return FolderTokenizer(Path(tokenizer).expanduser())
+        path = Path(tokenizer).expanduser().absolute()
+        _encoder(path)
+        return FolderTokenizer(path)
     if isinstance(tokenizer, Tokenizer):
         return tokenizer
     raise ConfigError(f"tokenizer: {tokenizer!r} is neither a folder nor an object with count(texts)")
 
 
+@dataclass(frozen=True, slots=True)
 class FolderTokenizer:
-    """The tokenizer of a folder. Special tokens are counted as the tokenizer itself adds them."""
+    """The tokenizer of a folder. Special tokens are counted as the tokenizer itself adds them.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._encode = _encoder(str(path))
+    It is its path: it can be compared, hashed and pickled, and is read once in each process.
+    """
 
-    def __repr__(self) -> str:
-        return f"FolderTokenizer({str(self.path)!r})"
+    path: Path
 
     def __str__(self) -> str:
         return str(self.path)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, FolderTokenizer) and other.path == self.path
-
-    def __hash__(self) -> int:
-        return hash(self.path)
-
     def count(self, texts: Sequence[str]) -> list[int]:
+        encode = _encoder(self.path)
         counts: list[int] = []
         for start in range(0, len(texts), BATCH):
-            counts += self._encode(list(texts[start : start + BATCH]))
+            counts += encode(list(texts[start : start + BATCH]))
         return counts
 
 
 @lru_cache(maxsize=8)
-def _encoder(path: str) -> Any:
+def _encoder(path: Path) -> Callable[[list[str]], list[int]]:
     """A function from a batch of texts to their lengths; reading a tokenizer takes a tenth of a second, so it is kept."""
-    folder = Path(path)
-    file = folder / "tokenizer.json" if folder.is_dir() else folder
+    file = path / "tokenizer.json" if path.is_dir() else path
     if file.is_file() and file.suffix == ".json":
         return _by_tokenizers(file)
-    if folder.is_dir():
-        return _by_transformers(folder)
+    if path.is_dir():
+        return _by_transformers(path)
+    if path.is_file():
+        raise ConfigError(f"tokenizer: {path} is no tokenizer.json; give that file, or the folder that holds it")
     raise ConfigError(f"tokenizer: {path} does not exist; give a folder that holds a tokenizer.json")
 
 
-def _by_tokenizers(file: Path) -> Any:
+def _by_tokenizers(file: Path) -> Callable[[list[str]], list[int]]:
     from tokenizers import Tokenizer as Fast  # noqa: PLC0415 - only for who counts
 
     try:
         fast = Fast.from_file(str(file))
     except Exception as error:
-        raise ConfigError(f"tokenizer: {file} is not a tokenizer: {error}") from error
+        raise ConfigError(f"tokenizer: {file} is not a tokenizer: {_first_line(error)}") from error
     fast.no_truncation()
     fast.no_padding()
     return lambda texts: [len(encoding.ids) for encoding in fast.encode_batch_fast(texts)]
 
 
-def _by_transformers(folder: Path) -> Any:
+def _by_transformers(folder: Path) -> Callable[[list[str]], list[int]]:
     known = ("tokenizer_config.json", "tokenizer.model", "vocab.json", "vocab.txt")
     if not any((folder / name).is_file() for name in known):
         raise ConfigError(f"tokenizer: {folder} holds no tokenizer (no tokenizer.json, no {', no '.join(known)})")
     try:
-        from transformers import AutoTokenizer  # pyright: ignore[reportMissingImports]  # noqa: PLC0415 - an extra
+        from transformers import AutoTokenizer  # noqa: PLC0415 - an extra
     except ImportError:
         raise ConfigError(
             f'tokenizer: {folder} has no tokenizer.json; reading it needs: pip install "fmbench-harness[transformers]"'
         ) from None
-    slow = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    try:
+        slow = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    except Exception as error:
+        raise ConfigError(f"tokenizer: transformers cannot read {folder}: {_first_line(error)}") from error
     return lambda texts: [len(ids) for ids in slow(texts)["input_ids"]]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:300] or type(error).__name__
