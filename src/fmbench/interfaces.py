@@ -227,7 +227,8 @@ class Decoder(Protocol):
 class Session(Protocol):
     """An open conversation with one endpoint. Only ``send`` is timed.
 
-    May also have ``decoder() -> Decoder``: then replies are decoded while they arrive and their bytes are not kept.
+    May also have ``decoder() -> Decoder``: then replies are decoded while they arrive and their bytes are not kept; and
+    ``clock_step_ns``: by how much the mapping from the kernel's clock to ours has changed between two looks at most.
     """
 
     def encode(self, prompt: Prompt, parameters: Parameters) -> Request:

@@ -107,7 +107,7 @@ async def measure_experiment(
             stop_on_errors=settings.stop_on_errors,
             keep_text=settings.keep_text,
         )
-        with _quiet(), _accounted(entry):
+        with _quiet(), _accounted(entry, session):
             return await measure(session, assignment, log, now=time.perf_counter_ns, on_records=on_records)
 
 
@@ -132,13 +132,15 @@ def _quiet() -> Generator[None]:
 
 
 @contextmanager
-def _accounted(entry: dict[str, Any]) -> Generator[None]:
-    """Note what the measuring cost this process, and how contended the machine's processors were."""
+def _accounted(entry: dict[str, Any], session: Session) -> Generator[None]:
+    """Note what the measuring cost this process, how contended the machine's processors were, and how steady its clock was."""
     cpu, wall, pressure = time.process_time(), time.perf_counter(), _pressure()
     try:
         yield
     finally:
         seconds = time.perf_counter() - wall
+        step = getattr(session, "clock_step_ns", None)
+        entry["clock"] = {"kernel": step is not None, "offset_step_ns": step}
         waited = None if pressure is None else (_pressure() or pressure) - pressure
         entry["cpu"] = {
             "process_seconds": time.process_time() - cpu,

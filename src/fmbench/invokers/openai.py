@@ -9,11 +9,12 @@ from dataclasses import field
 from typing import Any, Literal
 
 import orjson
-from pydantic import ConfigDict
+from pydantic import ConfigDict, field_validator
 from pydantic.dataclasses import dataclass
 
 from fmbench import Completion, ConfigError, Decoder, Endpoint, Exchange, Head, Parameters, Prompt, Request
 from fmbench.invokers.completions import EventDecoder, WholeDecoder
+from fmbench.invokers.failures import Failures
 from fmbench.wire import Client, Prepared, connect
 
 __all__ = ["OpenAI"]
@@ -44,6 +45,17 @@ class OpenAI:
     api_key_env: str | None = None
     keep_alive: bool = True
 
+    @field_validator("extra")
+    @classmethod
+    def _leaves_decoding_alone(cls, extra: Mapping[str, Any]) -> Mapping[str, Any]:
+        if extra.get("n", 1) != 1:
+            raise ValueError(
+                f"n must be 1, not {extra['n']!r}: the tokens of several choices could not be told apart; ask more often"
+            )
+        if "stream" in extra:
+            raise ValueError("stream is an option of its own: use stream=True or stream=False beside extra")
+        return extra
+
     @asynccontextmanager
     async def connect(self, endpoint: Endpoint, *, concurrency: int | None) -> AsyncGenerator[OpenAISession]:
         """Open as many connections as requests will be in flight.
@@ -51,9 +63,10 @@ class OpenAI:
         Raises:
             ConfigError: the URL cannot be used, or the key's variable is not set.
         """
-        headers = {"Content-Type": "application/json", **self._authorization(), **self.headers}
+        own = {**self._authorization(), **self.headers}
+        headers = {"Content-Type": "application/json", **own}
         async with connect(endpoint.url, connections=concurrency or 1, headers=headers, keep_alive=self.keep_alive) as client:
-            yield OpenAISession(self, endpoint, client)
+            yield OpenAISession(self, endpoint, client, Failures(own.values()))
 
     def _authorization(self) -> dict[str, str]:
         if self.api_key_env is None:
@@ -67,26 +80,38 @@ class OpenAI:
 class OpenAISession:
     """An open session with one server."""
 
-    def __init__(self, options: OpenAI, endpoint: Endpoint, client: Client) -> None:
+    def __init__(self, options: OpenAI, endpoint: Endpoint, client: Client, failures: Failures) -> None:
         self._options = options
+        self._failures = failures
         self._model = endpoint.model
         self._client = client
         self._path = _PATHS[options.api]
         if endpoint.url.rstrip("/").endswith("/v1"):
             self._path = self._path.removeprefix("/v1")
 
+    @property
+    def clock_step_ns(self) -> int:
+        """The largest change of the kernel clock's offset between two samples."""
+        return self._client.clock.step_ns
+
     def encode(self, prompt: Prompt, parameters: Parameters) -> Request:
         """Make the JSON body and the HTTP head.
 
         Raises:
-            ConfigError: chat messages cannot be sent as a plain prompt.
+            ConfigError: chat messages cannot be sent as a plain prompt, or something cannot be written as JSON.
         """
         payload: dict[str, Any] = {} if self._model is None else {"model": self._model}
         payload |= self._content(prompt) | _generation(prompt, parameters)
         if self._options.stream:
             payload |= {"stream": True, "stream_options": {"include_usage": True}}
         payload |= self._options.extra
-        return Request(payload=payload, body=self._client.prepare("POST", self._path, body=orjson.dumps(payload)))
+        try:
+            body = orjson.dumps(payload)
+        except orjson.JSONEncodeError as error:
+            raise ConfigError(
+                f"prompt {prompt.id!r} with its parameters and extra cannot be written as JSON: {error}"
+            ) from None
+        return Request(payload=payload, body=self._client.prepare("POST", self._path, body=body))
 
     async def send(self, request: Request, exchange: Exchange) -> None:
         """Send it; every chunk of the reply's body is a piece."""
@@ -95,7 +120,7 @@ class OpenAISession:
 
     def decoder(self) -> Decoder:
         """A decoder for one reply, fed while it arrives."""
-        return EventDecoder() if self._options.stream else WholeDecoder()
+        return EventDecoder(self._failures) if self._options.stream else WholeDecoder(self._failures)
 
     def decode(self, pieces: Sequence[Any], head: Head) -> Completion:
         """The same for a reply that is whole."""
