@@ -151,7 +151,8 @@ def test_many_points_are_an_image_and_few_are_not(made_up, tmp_path):
         assert ("<image" in svg) is inside
 
 
-def test_png_is_png(result, tmp_path):
+def test_png_is_png(made_up, tmp_path):
+    result = made_up(loads=[("concurrency", 1)], requests=20).write(tmp_path / "run")
     pictures = [path for path in Charts(form="png").report(result, tmp_path) if path.suffix != ".csv"]
     assert pictures
     assert all(path.suffix == ".png" and path.read_bytes().startswith(b"\x89PNG") for path in pictures)

@@ -12,7 +12,7 @@ from fmbench.reporters.wording import DASH, duration, figures, usd
 if TYPE_CHECKING:
     from fmbench import Advice, Check, Experiment, Result
 
-__all__ = ["Answer", "Doubt", "Trust", "answer_of", "trust_in"]
+__all__ = ["Answer", "Doubt", "Trust", "answer_of", "trust_in", "unknown_cost"]
 
 
 class Answer(NamedTuple):
@@ -145,11 +145,22 @@ def _most(view: View) -> Table:
     return Table(columns, [])
 
 
+def unknown_cost(result: Result) -> str:
+    """Why it is not known what the run cost: each reason once, with the deployments where not all have it."""
+    where: dict[str, list[str]] = {}
+    for row in result.cost.deployments:
+        if row.reason is not None:
+            where.setdefault(row.reason, []).append(row.name)
+    every = len(result.cost.deployments)
+    told = [reason if len(names) == every else f"{', '.join(names)}: {reason}" for reason, names in where.items()]
+    return "; ".join(told) or (result.cost.reason or "")
+
+
 class Doubt(NamedTuple):
     """One kind of check, over all experiments."""
 
     worst: Check
-    """The one that is told: the first of the worst."""
+    """The one that is told: the furthest beyond its limit among the worst."""
     others: Sequence[Check]
     """All that did not pass, that one among them."""
     checked: int
@@ -190,8 +201,12 @@ def trust_in(result: Result) -> Trust:
 
 def _doubt(checks: Sequence[Check]) -> Doubt:
     others = [check for check in checks if check.verdict != "pass"]
-    worst = next((check for check in others if check.verdict == "fail"), others[0])
-    return Doubt(worst, others, len(checks))
+    return Doubt(max(others, key=lambda check: (check.verdict == "fail", _beyond(check))), others, len(checks))
+
+
+def _beyond(check: Check) -> float:
+    """How far its figure lies beyond its limit."""
+    return 0.0 if check.figure is None or check.limit is None else abs(check.figure - check.limit)
 
 
 def _verdict(doubts: Sequence[Doubt], passed: int) -> str:

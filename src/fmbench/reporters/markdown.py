@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic.dataclasses import dataclass
 
-from fmbench.reporters.answer import Trust, answer_of, trust_in
+from fmbench.reporters.answer import Trust, answer_of, trust_in, unknown_cost
 from fmbench.reporters.summary import Table, summary_table
 from fmbench.reporters.wording import DASH, bare, duration, usd
 
@@ -105,7 +105,7 @@ def _cost(result: Result) -> Iterator[str]:
     cost = result.cost
     yield from ("## What the run cost", "")
     if cost.usd is None:
-        yield from (f"Not known: {_plain(cost.reason)}.", "")
+        yield from (f"Not known: {_plain(unknown_cost(result))}.", "")
         return
     yield from (f"{usd(cost.usd)} in all, {usd(cost.usd_without_startup or 0)} without start-up.", "")
 

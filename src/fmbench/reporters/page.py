@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 
-from fmbench.reporters.answer import answer_of, trust_in
+from fmbench.reporters.answer import answer_of, trust_in, unknown_cost
 from fmbench.reporters.charts import Chart, charts_of
 from fmbench.reporters.charts.ink import rendered, settings
 from fmbench.reporters.inline import inlined
@@ -80,6 +80,7 @@ def _page(result: Result, bin_tokens: int | None) -> str:
         parts=[(part, _PARTS[part], drawn) for part, drawn in parts.items() if drawn],
         errors=_errors(result),
         state=_state(result),
+        unknown_cost=unknown_cost(result),
     )
 
 

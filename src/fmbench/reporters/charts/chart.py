@@ -113,7 +113,8 @@ def _legend(figure: Figure, series: Sequence[Series], width: float, where: _Plac
         return
     labels = [shortened(entry.label, 44) for entry in entries]
     room = max(map(len, labels)) * 0.078 + 0.55
-    columns = max(1, min(len(entries), int((width - 0.2) / room)))
+    rows = math.ceil(len(entries) / max(1, int((width - 0.2) / room)))
+    columns = math.ceil(len(entries) / rows)
     figure.legend(list(map(_handle, entries)), labels, loc=where, ncols=columns, columnspacing=1.2, handlelength=2.6)
 
 
