@@ -16,6 +16,11 @@ from fmbench.testing import Echo, FakeServer, InProcess, check_deployer, check_i
 HERE = Endpoint(name="here", url="in-process://")
 
 
+def repeats(prompt, completion):
+    asked = prompt.text.split()
+    return completion.text.split()[: len(asked)] == asked
+
+
 @pytest.mark.parametrize("name", REPORTERS.names())
 def test_reporters(name):
     check_reporter(REPORTERS.load(name)())
@@ -24,20 +29,20 @@ def test_reporters(name):
 @pytest.mark.parametrize("options", [{}, {"api": "completions"}, {"stream": False}, {"keep_alive": False}])
 def test_openai(options):
     with FakeServer(ttft_seconds=0.02, itl_seconds=0.002) as server:
-        check_invoker(OpenAI(**options), Endpoint(name="fake", url=server.url, model="m"))
+        check_invoker(OpenAI(**options), Endpoint(name="fake", url=server.url, model="m"), answers=repeats)
 
 
 def test_functions():
     async def words(prompt, parameters):
         for word in prompt.text.split():
-            yield word
+            yield word + " "
 
-    check_invoker(from_stream(words), HERE)
-    check_invoker(from_call(lambda prompt, parameters: prompt.text), HERE)
+    check_invoker(from_stream(words), HERE, answers=repeats)
+    check_invoker(from_call(lambda prompt, parameters: prompt.text), HERE, answers=repeats)
 
 
 def test_fakes():
-    check_invoker(Echo(), HERE)
+    check_invoker(Echo(), HERE, answers=repeats)
     check_deployer(InProcess)
 
 
@@ -65,7 +70,7 @@ def test_prompt_sources(tmp_path):
 
 
 def test_every_registered_name_can_be_loaded():
-    assert DEPLOYERS.names() >= ("endpoint", "llamacpp", "process")
+    assert set(DEPLOYERS.names()) >= {"endpoint", "llamacpp", "process"}
     for registry in (DEPLOYERS, PROMPT_SOURCES, INVOKERS, REPORTERS):
         for name in registry.names():
             assert callable(registry.load(name))

@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Mapping
+from concurrent.futures import Future
 from typing import Any, Literal, Self
 
 __all__ = ["FakeServer"]
@@ -14,7 +15,7 @@ Fault = Literal["html", "truncated", "reset", "hang", "not_json", "error_event"]
 
 
 class FakeServer:
-    """A server for ``with``; ``url`` is its root.
+    """A server for ``with``; ``url`` is its root. It repeats the words that it was asked, one a token, over and over.
 
     Args:
         ttft_seconds: Until the first token.
@@ -42,24 +43,28 @@ class FakeServer:
         self.requests: list[dict[str, Any]] = []
         """The bodies that came, with the request's id as ``x_request_id``."""
         self.url = ""
-        self._up = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), name="fake-server", daemon=True)
 
     def __enter__(self) -> Self:
+        up: Future[None] = Future()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._main(up)), name="fake-server", daemon=True)
         self._thread.start()
-        self._up.wait()
+        up.result()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._end.set)
         self._thread.join()
 
-    async def _main(self) -> None:
+    async def _main(self, up: Future[None]) -> None:
         self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        try:
+            server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        except OSError as error:
+            up.set_exception(error)
+            return
         self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        self._up.set()
+        up.set_result(None)
         await self._end.wait()
         server.close()
         for task in self._tasks:
@@ -112,7 +117,7 @@ class FakeServer:
             if number == count // 2 and self.fault in {"truncated", "not_json", "error_event"}:
                 await _write(writer, _FAULTY[self.fault])
                 raise ConnectionResetError
-            await _write(writer, _event({"model": "fake", "choices": [_choice(payload, f"token{number} ", None)]}))
+            await _write(writer, _event({"model": "fake", "choices": [_choice(payload, _word(payload, number), None)]}))
         await _write(writer, _event({"model": "fake", "choices": [_choice(payload, "", "stop")]}))
         await _write(
             writer,
@@ -122,7 +127,7 @@ class FakeServer:
         )
 
     def _reply(self, payload: Mapping[str, Any]) -> dict[str, Any]:
-        text = "".join(f"token{number} " for number in range(self._count(payload)))
+        text = "".join(_word(payload, number) for number in range(self._count(payload)))
         choice = {"index": 0, "finish_reason": "stop"}
         choice |= {"message": {"role": "assistant", "content": text}} if "messages" in payload else {"text": text}
         return {"model": "fake", "choices": [choice], "usage": self._usage(payload)}
@@ -131,8 +136,7 @@ class FakeServer:
         return min(self.tokens, payload.get("max_tokens") or self.tokens)
 
     def _usage(self, payload: Mapping[str, Any]) -> dict[str, int]:
-        prompt = len(json.dumps(payload.get("messages") or payload.get("prompt") or "").split())
-        return {"prompt_tokens": prompt, "completion_tokens": self._count(payload)}
+        return {"prompt_tokens": len(_asked(payload)), "completion_tokens": self._count(payload)}
 
 
 async def _read_request(reader: asyncio.StreamReader) -> tuple[dict[str, str], bytes]:
@@ -149,6 +153,17 @@ async def _write(writer: asyncio.StreamWriter, data: bytes) -> None:
 def _whole(status: int, kind: str, body: str) -> bytes:
     data = body.encode()
     return f"HTTP/1.1 {status} Said\r\nContent-Type: {kind}\r\nContent-Length: {len(data)}\r\n\r\n".encode() + data
+
+
+def _asked(payload: Mapping[str, Any]) -> list[str]:
+    """The words of the prompt, or of the last message."""
+    messages = payload.get("messages")
+    return str(messages[-1].get("content") if messages else payload.get("prompt")).split() or ["nothing"]
+
+
+def _word(payload: Mapping[str, Any], number: int) -> str:
+    words = _asked(payload)
+    return words[number % len(words)] + " "
 
 
 def _choice(payload: Mapping[str, Any], text: str, finish: str | None) -> dict[str, Any]:
