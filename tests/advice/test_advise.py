@@ -113,7 +113,7 @@ def test_a_missed_slo_says_by_how_much():
     assert [candidate.deployment for candidate in advice.candidates] == ["a", "b"]
     assert advice.candidates[0].load == "concurrency 1"
     assert advice.sentence == (
-        "Nothing measured keeps to latency p95 ≤ 5 s: the nearest, a at concurrency 1, has a latency p95 6.1 s, "
+        "Nothing measured keeps to latency p95 ≤ 5 s: the nearest, a at concurrency 1, has latency p95 6.1 s, "
         "22% over the 5 s allowed."
     )
 

@@ -163,7 +163,7 @@ def _shortfall(one: Candidate) -> str:
         return "misses it"
     unit = "" if worst.name == "error_rate" else " s"
     over = f", {worst.times - 1:.0%} over the {worst.limit:g}{unit} allowed" if worst.limit else ", where none is allowed"
-    return f"has a {_figure(worst)}{over}"
+    return f"has {_figure(worst)}{over}"
 
 
 def _heading(limit: str) -> str:

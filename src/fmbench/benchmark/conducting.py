@@ -87,6 +87,7 @@ class Conductor:
                 group.cancel_scope.cancel()
         finally:
             self._log.close()
+            self._file.document["prompt_sets"] = [drawn.as_json() for drawn in dict.fromkeys(self.used.values())]
             write_endpoints(self._file)
         if self._fatal is not None:
             raise self._fatal
@@ -134,10 +135,6 @@ class Conductor:
         key = (one.prompts, repr(tokenizer))
         if key not in self._drawn:
             self._drawn[key] = await to_thread.run_sync(draw, one.prompts, tokenizer)
-            sets = self._file.document["prompt_sets"]
-            drawn = self._drawn[key].as_json()
-            if drawn not in sets:
-                sets.append(drawn)
         return self._drawn[key]
 
     # Deployments.

@@ -195,7 +195,7 @@ def delay(subject: Subject) -> Check | None:
         return None
     figure = float(np.quantile(seen.values, 0.99))
     warn, fail = DELAY_SECONDS
-    finding = f"the reader came up to {figure * 1e3:.2g} ms after the kernel (99th percentile of each request's worst)"
+    finding = f"the reader came up to {figure * 1e3:.3g} ms after the kernel (99th percentile of each request's worst)"
     remedy = (
         "the arrival times are the kernel's and do not hold this, but the client is short of time: give it a core of its own"
     )
