@@ -1,6 +1,8 @@
 """Data files as prompts: filters, templates, and what is wrong with a file told by its line."""
 
+import csv
 import json
+import tracemalloc
 import unicodedata
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from fmbench import ConfigError
 from fmbench.prompts import Dataset, PythonTopics
+from fmbench.prompts.rows import read_rows
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 TEMPLATE = "Context: {context}\nQuestion: {question}"
@@ -57,6 +60,17 @@ def test_the_order_is_the_seeds(longbench):
     assert sorted(orders[0]) == sorted(orders[2])
     limited = [prompt.id for prompt in Dataset(longbench, template=TEMPLATE, limit=5)]
     assert limited == orders[0][:5]
+
+
+def test_no_filter_changes_the_order(longbench):
+    everything = [prompt.id for prompt in Dataset(longbench, template=TEMPLATE)]
+    english = [prompt.id for prompt in Dataset(longbench, template=TEMPLATE, language="en")]
+    assert english == [one for one in everything if one in set(english)] != sorted(english)
+
+
+def test_what_the_limit_leaves_out_is_counted_too(longbench):
+    source = Dataset(longbench, template=TEMPLATE, language="en", limit=5)
+    assert source.dropped == {"language is not en": 10, "over the limit of 5": 15}
 
 
 def test_filters_count_what_they_drop(longbench):
@@ -109,6 +123,36 @@ def test_a_very_long_field_is_read(tmp_path):
     assert len(prompt.text) == 2_000_000
 
 
+def test_two_may_read_long_fields_at_once_and_the_limit_of_the_process_is_as_before(tmp_path):
+    before = csv.field_size_limit()
+    for name in "ab":
+        (tmp_path / f"{name}.csv").write_text(f"prompt\nshort\n{'x' * 200_000}\n", encoding="utf-8")
+    first, second = (read_rows(tmp_path / f"{name}.csv") for name in "ab")
+    next(first), next(second)
+    assert len(list(first)) == 1
+    assert len(list(second)) == 1
+    assert csv.field_size_limit() == before
+
+
+def test_files_of_one_name_are_told_apart(tmp_path):
+    for folder in ("en", "fr"):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder / "qa.jsonl", [{"prompt": "x"}])
+    paths = [f"{tmp_path}/*/qa.jsonl", tmp_path / "en" / "qa.jsonl"]
+    assert [prompt.id for prompt in Dataset(paths, seed=None)] == ["en/qa.jsonl:1", "fr/qa.jsonl:1"]
+
+
+def test_rows_are_not_all_held_in_memory(tmp_path):
+    file = write(tmp_path / "a.jsonl", ({"prompt": str(n), "other": "x" * 5_000} for n in range(4_000)))
+    assert file.stat().st_size > 20_000_000
+    tracemalloc.start()
+    try:
+        assert len(list(Dataset(file, tokenizer=Words()))) == 4_000
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.parametrize(
     ("name", "content", "options", "match"),
     [
@@ -124,6 +168,12 @@ def test_a_very_long_field_is_read(tmp_path):
         ("a.jsonl", '{"prompt": "x"}\n', {"tokens": (1, 2)}, "needs a tokenizer"),
         ("a.jsonl", '{"prompt": "x"}\n', {"template": "missing.txt"}, r"template: missing\.txt does not exist"),
         ("a.jsonl", '{"prompt": "x"}\n', {"template": "{prompt} {"}, "braces do not match"),
+        ("a.jsonl", '{"prompt": "x"}\n', {"template": "{prompt!r}"}, "is not a field's name; write {{ and }}"),
+        ("a.jsonl", '{"text": "x"}\n', {}, r"'prompt' is not in the data .* no template= is given; there are: text;"),
+        ("a.jsonl", '{"prompt": "x"}\n', {"fields": {"promt": "x"}}, r"no field 'promt'; did you mean 'prompt'\?"),
+        ("a.jsonl", '{"prompt": "x"}\n', {"tokens": (2, 1), "tokenizer": "x"}, "least must not be above the most"),
+        ("a.jsonl", '{"prompt": "\\ud83d"}\n', {}, r"a\.jsonl:1: .* surrogate"),
+        ("a.jsonl", "[" * 100_000, {}, r"a\.jsonl:1: not JSON: nested too deeply"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_told_in_one_line(tmp_path, name, content, options, match):
@@ -131,6 +181,12 @@ def test_what_is_wrong_is_told_in_one_line(tmp_path, name, content, options, mat
     with pytest.raises(ConfigError, match=match) as caught:
         list(Dataset(tmp_path / name, **options))
     assert "\n" not in str(caught.value)
+
+
+def test_a_template_that_makes_all_prompts_alike_is_refused(tmp_path, longbench):
+    (tmp_path / "t.txt").write_text("Answer the question.", encoding="utf-8")
+    with pytest.raises(ConfigError, match="template: it has no field"):
+        list(Dataset(longbench, template=tmp_path / "t.txt"))
 
 
 def test_missing_files_and_other_encodings_are_told(tmp_path):
@@ -159,3 +215,15 @@ def test_python_topics_are_distinct_and_the_same_each_time():
     assert list(source) == list(source)
     with pytest.raises(ConfigError, match="the topics give"):
         list(PythonTopics(100_000))
+
+
+def test_topics_passages_are_whole_lines_of_several_lengths():
+    from pydoc_data.topics import topics
+
+    lines = {line for text in topics.values() for line in text.splitlines()}
+    prompts = list(PythonTopics(150))
+    for prompt in prompts:
+        passage = prompt.text.split("\n\n", 1)[1].rsplit("\n\nQuestion:", 1)[0]
+        assert set(passage.splitlines()) <= lines
+    lengths = sorted(len(prompt.text) for prompt in prompts)
+    assert lengths[-1] > 3 * lengths[0]

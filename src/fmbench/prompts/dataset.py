@@ -6,31 +6,41 @@ import logging
 import random
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 from pydantic import ConfigDict, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from fmbench import ConfigError, Prompt, Tokenizer, load_tokenizer
-from fmbench.prompts.rows import Row, find_files, read_rows
+from fmbench.prompts.rows import Row, find_files, read_rows, short_names
 from fmbench.prompts.template import Template, load_template
 
 __all__ = ["Dataset"]
 
 logger = logging.getLogger(__name__)
-WITHOUT_TEMPLATE = "{prompt}"
+LANGUAGE = "language"
+BATCH = 1000
+"""Rows that are held at once and counted in one go."""
+LONGEST_LABEL = 100
+
+
+class _Candidate(NamedTuple):
+    """A prompt, and its place in the seed's order."""
+
+    order: float
+    prompt: Prompt
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", arbitrary_types_allowed=True))
 class Dataset:
     """Prompts made of the rows of JSON lines or CSV files.
 
-    Texts are brought to Unicode's normal form C. Rows that a filter leaves out are counted in ``dropped``.
+    Texts are brought to Unicode's normal form C. Rows that are left out are counted in ``dropped``.
 
     Args:
         paths: Files, folders or patterns.
@@ -41,7 +51,7 @@ class Dataset:
         tokens: Keep only prompts of so many tokens, both ends included.
         tokenizer: Counts tokens: a folder, or a ``Tokenizer``; the benchmark's where none is given.
         limit: Keep only so many prompts.
-        seed: Shuffles the rows; ``None`` keeps the files' order.
+        seed: Shuffles the rows, in an order that no filter changes; ``None`` keeps the files' order.
         name: What people call the prompt set.
     """
 
@@ -67,7 +77,7 @@ class Dataset:
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """How many rows were left out, by reason."""
+        """How many rows were left out, by reason; with the prompts they make all rows."""
         return self._drawn[1]
 
     def counted_by(self, tokenizer: Tokenizer) -> Self:
@@ -80,56 +90,78 @@ class Dataset:
 
     @cached_property
     def _drawn(self) -> tuple[tuple[Prompt, ...], Mapping[str, int]]:
-        template = load_template(self.template or WITHOUT_TEMPLATE, self.fields)
-        files = find_files([self.paths] if isinstance(self.paths, str | Path) else list(self.paths))
-        rows = [row for file in files for row in read_rows(file)]
-        by_stem = len({file.stem for file in files}) == len(files)
+        template, counter = self._template(), self._counter()
         dropped: Counter[str] = Counter()
-        if self.seed is not None:
-            random.Random(self.seed).shuffle(rows)  # noqa: S311 - an order, not cryptography
-        kept = self._of_length(self._of_language(rows, dropped), template, dropped, by_stem=by_stem)
-        prompts = tuple(islice(kept, self.limit))
+        kept: list[_Candidate] = []
+        if counter is not None:
+            logger.info("prompt template length=%d tokens", counter.count([template.empty()])[0])
+        candidates = self._candidates(template, dropped)
+        while batch := list(islice(candidates, BATCH)):
+            kept += self._of_length(batch, counter, dropped)
+        kept.sort(key=lambda candidate: candidate.order)
+        prompts = tuple(candidate.prompt for candidate in kept[: self.limit])
+        if len(prompts) < len(kept):
+            dropped[f"over the limit of {self.limit}"] = len(kept) - len(prompts)
         if not prompts:
-            raise ConfigError(self._nothing_left(len(rows), dropped))
+            raise ConfigError(self._nothing_left(dropped))
         return prompts, dict(dropped)
 
-    def _of_language(self, rows: Sequence[Row], dropped: Counter[str]) -> Iterator[Row]:
-        column = self.fields.get("language", "language")
-        for row in rows:
-            if self.language is not None and column not in row.values:
-                raise ConfigError(f"{row.place}: language={self.language!r} is asked for, but the row has no field {column!r}")
-            if self.language is None or row.values[column] == self.language:
-                yield row
-            else:
-                dropped[f"language is not {self.language}"] += 1
+    def _template(self) -> Template:
+        template = load_template(self.template, self.fields, also=(LANGUAGE,))
+        logger.info("prompt template ->\n%s", template.text)
+        return template
 
-    def _of_length(self, rows: Iterator[Row], template: Template, dropped: Counter[str], *, by_stem: bool) -> Iterator[Prompt]:
-        texts = [(row, unicodedata.normalize("NFC", template.fill(row))) for row in rows]
-        counts: Sequence[int | None] = [None] * len(texts)
-        if self.tokenizer is not None:
-            tokenizer = load_tokenizer(self.tokenizer)
-            logger.info("prompt template length=%d tokens", tokenizer.count([template.empty()])[0])
-            counts = tokenizer.count([text for _, text in texts])
-        elif self.tokens is not None:
+    def _counter(self) -> Tokenizer | None:
+        if self.tokens is None:
+            return None if self.tokenizer is None else load_tokenizer(self.tokenizer)
+        if self.tokens[0] > self.tokens[1]:
+            raise ConfigError(f"tokens={self.tokens}: the least must not be above the most; turn them round")
+        if self.tokenizer is None:
             raise ConfigError(f"tokens={self.tokens} needs a tokenizer to count with: give tokenizer=")
-        for (row, text), count in zip(texts, counts, strict=True):
-            if self.tokens is not None and count is not None and not self.tokens[0] <= count <= self.tokens[1]:
-                low, high = self.tokens
-                dropped[f"shorter than {low} tokens" if count < low else f"longer than {high} tokens"] += 1
-                continue
-            yield Prompt(id=_short(row.place) if by_stem else row.place, text=text, tokens=count, labels=_labels(row, template))
+        return load_tokenizer(self.tokenizer)
 
-    def _nothing_left(self, rows: int, dropped: Counter[str]) -> str:
-        if not rows:
+    def _candidates(self, template: Template, dropped: Counter[str]) -> Iterator[_Candidate]:
+        files = find_files([self.paths] if isinstance(self.paths, str | Path) else list(self.paths))
+        names = short_names(files)
+        draw = random.Random(self.seed)  # noqa: S311 - an order, not cryptography
+        for number, row in enumerate(row for file in files for row in read_rows(file)):
+            order = float(number) if self.seed is None else draw.random()
+            if not self._has_language(row):
+                dropped[f"language is not {self.language}"] += 1
+                continue
+            text = unicodedata.normalize("NFC", template.fill(row))
+            yield _Candidate(order, Prompt(id=f"{names[row.file]}:{row.line}", text=text, labels=_labels(row, template)))
+
+    def _has_language(self, row: Row) -> bool:
+        if self.language is None:
+            return True
+        column = self.fields.get(LANGUAGE, LANGUAGE)
+        if column not in row.values:
+            raise ConfigError(
+                f"{row.place}: language={self.language!r} is asked for, but the row has no field {column!r} "
+                f"(it has: {', '.join(row.values)}); name another with fields={{'language': …}}"
+            )
+        return bool(row.values[column] == self.language)
+
+    def _of_length(self, batch: Sequence[_Candidate], counter: Tokenizer | None, dropped: Counter[str]) -> Iterable[_Candidate]:
+        if counter is None:
+            return batch
+        counts = counter.count([candidate.prompt.text or "" for candidate in batch])
+        low, high = self.tokens or (0, max(counts))
+        for count in counts:
+            if not low <= count <= high:
+                dropped[f"shorter than {low} tokens" if count < low else f"longer than {high} tokens"] += 1
+        return [
+            candidate._replace(prompt=replace(candidate.prompt, tokens=count))
+            for candidate, count in zip(batch, counts, strict=True)
+            if low <= count <= high
+        ]
+
+    def _nothing_left(self, dropped: Counter[str]) -> str:
+        if not dropped:
             return f"paths: {self.paths} holds no rows"
         told = ", ".join(f"{count} dropped because {reason}" for reason, count in dropped.items())
-        return f"no prompt is left of {rows} rows: {told}; widen language= or tokens="
-
-
-def _short(place: str) -> str:
-    """``FILE:LINE`` without the folder."""
-    file, _, line = place.rpartition(":")
-    return f"{Path(file).stem}:{line}"
+        return f"no prompt is left of {dropped.total()} rows: {told}; widen language= or tokens="
 
 
 def _labels(row: Row, template: Template) -> dict[str, Any]:
@@ -137,5 +169,5 @@ def _labels(row: Row, template: Template) -> dict[str, Any]:
     return {
         name: value
         for name, value in row.values.items()
-        if name not in template.fields and isinstance(value, str | int | float | bool) and len(str(value)) <= 100
+        if name not in template.columns and isinstance(value, str | int | float | bool) and len(str(value)) <= LONGEST_LABEL
     }

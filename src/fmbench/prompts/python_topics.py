@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
-from pydantic import PositiveInt
+from pydantic import ConfigDict, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from fmbench import ConfigError, Prompt
@@ -18,12 +17,12 @@ TEMPLATE = """Use the following part of the Python language reference to answer 
 
 Question: What does the Python language reference say about {topic}?
 Answer:"""
-PASSAGES = (300, 600, 900, 1200, 1500)
-"""Lengths of passages in characters, in turn: about 100 to 400 tokens."""
+LENGTHS = (300, 600, 900, 1200, 1500)
+"""Characters of a passage, in turn: about 100 to 400 tokens."""
 LEAST = 200
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class PythonTopics:
     """Distinct questions, each with a passage to answer it from.
 
@@ -52,13 +51,17 @@ class PythonTopics:
 
 
 def _passages() -> Iterator[tuple[str, str]]:
+    """Every topic's text, cut between lines into passages of several lengths."""
     from pydoc_data.topics import topics  # noqa: PLC0415 - half a megabyte of text
 
     number = 0
     for topic, text in sorted(topics.items()):
-        start = 0
-        while len(text) - start >= LEAST:
-            length = PASSAGES[number % len(PASSAGES)]
-            yield topic, re.sub(r"\s+$", "", text[start : start + length])
-            start += length
+        passage = ""
+        for line in text.splitlines(keepends=True):
+            passage += line
+            if len(passage) >= LENGTHS[number % len(LENGTHS)]:
+                yield topic, passage.strip("\n")
+                passage, number = "", number + 1
+        if len(passage) >= LEAST:
+            yield topic, passage.strip("\n")
             number += 1
