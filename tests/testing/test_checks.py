@@ -1,12 +1,9 @@
 """The checks catch adapters that break their promises."""
 
 import asyncio
-import contextlib
+import itertools
 import random
-import subprocess
-import sys
 import time
-from contextlib import asynccontextmanager
 
 import pytest
 
@@ -16,7 +13,6 @@ from fmbench.testing import (
     Echo,
     FakeServer,
     InProcess,
-    check_deployer,
     check_invoker,
     check_prompt_source,
     check_reporter,
@@ -32,67 +28,21 @@ def impatient(monkeypatch):
     monkeypatch.setattr("fmbench.testing.deployer.SETTLE_SECONDS", 0.3)
 
 
-def deployer(enter, leave=None):
-    class Broken:
-        @asynccontextmanager
-        async def deploy(self, run):
-            made = await enter(run)
-            yield HERE
-            if leave is not None:
-                await leave(made)
+class FromFunction:
+    def __init__(self, function):
+        self.function = function
 
-    return Broken
+    def __iter__(self):
+        return self.function()
 
 
-def test_a_process_that_is_left_after_an_error_or_a_cancellation_is_seen(impatient):
-    started = []
+def test_counting_that_drops_prompts_is_seen():
+    class Drops(FromFunction):
+        def counted_by(self, tokenizer):
+            return [Prompt(id="a", text="x", tokens=1)]
 
-    async def enter(run):
-        process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])  # noqa: ASYNC220
-        started.append(process)
-        await asyncio.sleep(0.01)
-        return process
-
-    async def leave(process):  # only where nothing went wrong
-        process.kill()
-        process.wait()
-
-    try:
-        with pytest.raises(AssertionError, match="after an error in the body, child processes are left"):
-            check_deployer(deployer(enter, leave))
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
-
-
-def test_a_thing_that_still_stands_is_seen(impatient):
-    async def enter(run):
-        run.creating({"endpoint": "e"}, usd_per_hour=5.0)
-
-    with pytest.raises(AssertionError, match="the journal says that these still stand"):
-        check_deployer(deployer(enter))
-
-
-def test_a_task_that_is_left_is_seen(impatient):
-    tasks = []
-
-    async def enter(run):
-        tasks.append(asyncio.create_task(asyncio.sleep(60)))
-
-    with pytest.raises(AssertionError, match="tasks are left running"):
-        check_deployer(deployer(enter))
-
-
-def test_an_error_that_is_swallowed_is_seen():
-    class Swallows:
-        @asynccontextmanager
-        async def deploy(self, run):
-            with contextlib.suppress(Exception):
-                yield HERE
-
-    with pytest.raises(AssertionError, match="did not come out"):
-        check_deployer(Swallows)
+    with pytest.raises(AssertionError, match="counted_by gave other prompts"):
+        check_prompt_source(Drops(lambda: iter([Prompt(id="a", text="x"), Prompt(id="b", text="y")])))
 
 
 def test_prompts_that_differ_each_time_are_seen():
@@ -100,8 +50,22 @@ def test_prompts_that_differ_each_time_are_seen():
         def __iter__(self):
             yield Prompt(id="a", text=str(random.random()))
 
-    with pytest.raises(AssertionError, match="different prompts"):
+    class Shared(Unseeded):
+        """Always the same, by taking the caller's random numbers away."""
+
+        def __iter__(self):
+            random.seed(1)
+            return super().__iter__()
+
+    with pytest.raises(AssertionError, match="random module's own state"):
         check_prompt_source(Unseeded())
+    with pytest.raises(AssertionError, match="random module's own state"):
+        check_prompt_source(Shared())
+    numbers = itertools.count()
+    with pytest.raises(AssertionError, match="different prompts"):
+        check_prompt_source(FromFunction(lambda: iter([Prompt(id="a", text=str(next(numbers)))])))
+    with pytest.raises(AssertionError, match="only once"):
+        check_prompt_source(Prompt(id=str(n), text="x") for n in range(3))
     with pytest.raises(AssertionError, match="one id"):
         check_prompt_source([Prompt(id="a", text="x"), Prompt(id="a", text="y")])
 
@@ -138,12 +102,19 @@ def test_a_reporter_that_changes_the_run_or_names_what_it_has_not_written_is_see
             (result.directory / "run.json").write_text("{}", encoding="utf-8")
             return []
 
+    class Litterer:
+        def report(self, result, directory):
+            (result.directory / "mine.txt").write_text("", encoding="utf-8")
+            return []
+
     class Liar:
         def report(self, result, directory):
             return [directory / "nothing.txt"]
 
     with pytest.raises(AssertionError, match=r"changed the run's run\.json"):
         check_reporter(Vandal())
+    with pytest.raises(AssertionError, match=r"changed the run's mine\.txt"):
+        check_reporter(Litterer())
     with pytest.raises(AssertionError, match="which it has not written"):
         check_reporter(Liar())
 

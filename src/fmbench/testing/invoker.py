@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -29,8 +30,9 @@ def check_invoker(
 ) -> None:
     """Check an invoker against an endpoint that answers.
 
-    Encoding is repeatable, replies decode, piece by piece as well as whole, requests sent together do not mix up, a cancelled
-    request ends promptly and spoils no other, and calls after the end are ignored.
+    Encoding is repeatable, replies decode, piece by piece as well as whole, requests sent together do not mix up, and a
+    request that is cancelled, before its reply or in the midst of it, ends promptly and spoils no other; with as many
+    connections as there are requests, and when that is not known.
 
     Args:
         invoker: The invoker.
@@ -47,13 +49,15 @@ def check_invoker(
 
 async def _check(invoker: Invoker, endpoint: Endpoint, parameters: Parameters, answers: Answers) -> None:
     prompts = [Prompt(id=f"check-{number}", text=f"Say the number {number}.") for number in range(TOGETHER)]
-    for _ in range(2):
-        async with invoker.connect(endpoint, concurrency=TOGETHER) as session:
+    for concurrency in (TOGETHER, None):
+        async with invoker.connect(endpoint, concurrency=concurrency) as session:
             require(isinstance(session, Session), f"{session!r} lacks encode, send or decode")
             _check_encoding(session, prompts, parameters)
             await _check_one(session, prompts[0], parameters)
             await _check_together(session, prompts, parameters, answers)
-            await _check_cancelling(session, prompts, parameters)
+            for in_its_midst in (False, True):
+                await _check_cancelling(session, prompts[0], parameters, in_its_midst=in_its_midst)
+                await _check_together(session, prompts[1:], parameters, answers)
 
 
 def _check_encoding(session: Session, prompts: Sequence[Prompt], parameters: Parameters) -> None:
@@ -70,19 +74,26 @@ async def _sent(session: Session, prompt: Prompt, parameters: Parameters) -> tup
         await session.send(request, exchange)
     exchange.close()
     require(exchange.pieces, "the reply brought no piece")
-    if exchange.sent_at is not None:
-        require(
-            entered <= exchange.sent_at <= exchange.stamps[0],
-            "it says that it sent before send was entered, or after the reply",
-        )
-    require(list(exchange.stamps) == sorted(exchange.stamps), "pieces are stamped out of order")
+    _check_stamps(exchange, entered)
     head = Head(exchange.status, exchange.headers)
     completion = session.decode(exchange.pieces, head)
+    require(isinstance(completion, Completion), "decode did not return a Completion")
+    require(_told(completion) == _told(session.decode(exchange.pieces, head)), "decoding twice gave two replies")
     decoder = getattr(session, "decoder", None)
     if decoder is not None:
         in_pieces = _decoded(decoder(), exchange.pieces, head)
         require(_told(completion) == _told(in_pieces), "decoding piece by piece gave another reply than decode")
     return exchange, completion
+
+
+def _check_stamps(exchange: Exchange, entered: int) -> None:
+    require(list(exchange.stamps) == sorted(exchange.stamps), "pieces are stamped out of order")
+    require(entered <= exchange.stamps[0], "a piece is stamped before send was entered")
+    require(exchange.stamps[-1] <= time.perf_counter_ns(), "a piece is stamped later than now")
+    require(
+        exchange.sent_at is None or entered <= exchange.sent_at <= exchange.stamps[0],
+        "it says that it sent before send was entered, or after the reply",
+    )
 
 
 def _decoded(decoder: Decoder, pieces: Sequence[Any], head: Head) -> Completion:
@@ -98,13 +109,11 @@ def _told(completion: Completion) -> tuple[Any, ...]:
 
 async def _check_one(session: Session, prompt: Prompt, parameters: Parameters) -> None:
     exchange, completion = await _sent(session, prompt, parameters)
-    require(isinstance(completion, Completion), "decode did not return a Completion")
     require(completion.deltas, "the reply decodes to nothing")
-    for delta in completion.deltas:
-        require(0 <= delta.piece < len(exchange.pieces), f"a delta names piece {delta.piece} of {len(exchange.pieces)}")
-    count = len(exchange.pieces)
-    exchange.piece(b"late")
-    require(len(exchange.pieces) == count, "a piece was taken after the end")
+    places = [delta.piece for delta in completion.deltas]
+    for place in places:
+        require(0 <= place < len(exchange.pieces), f"a delta names piece {place} of {len(exchange.pieces)}")
+    require(places == sorted(places), "deltas are not in the order of the pieces that carried them")
 
 
 async def _check_together(session: Session, prompts: Sequence[Prompt], parameters: Parameters, answers: Answers) -> None:
@@ -121,9 +130,27 @@ async def _check_together(session: Session, prompts: Sequence[Prompt], parameter
         require(answers(prompt, replies[prompt.id]), told)
 
 
-async def _check_cancelling(session: Session, prompts: Sequence[Prompt], parameters: Parameters) -> None:
-    started = time.monotonic()
-    with anyio.move_on_after(0.001):
-        await session.send(session.encode(prompts[0], parameters), Exchange("cancelled", time.perf_counter_ns))
-    require(time.monotonic() - started < PROMPT_SECONDS, f"a cancelled request took longer than {PROMPT_SECONDS:g} s to end")
-    await _check_one(session, prompts[1], parameters)
+async def _check_cancelling(session: Session, prompt: Prompt, parameters: Parameters, *, in_its_midst: bool) -> None:
+    request, exchange = session.encode(prompt, parameters), Exchange("cancelled", time.perf_counter_ns)
+    with anyio.CancelScope() as scope:
+        _cancel_soon(scope, exchange, in_its_midst=in_its_midst)
+        await session.send(request, exchange)
+    exchange.close()
+    late = anyio.current_time() - scope.deadline
+    require(late < PROMPT_SECONDS, f"a cancelled request took longer than {PROMPT_SECONDS:g} s to end")
+
+
+def _cancel_soon(scope: anyio.CancelScope, exchange: Exchange, *, in_its_midst: bool) -> None:
+    """Let a scope end in a millisecond, or at the first piece, which may come from any thread."""
+    if not in_its_midst:
+        scope.deadline = anyio.current_time() + 0.001
+        return
+    loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        scope.deadline = min(scope.deadline, anyio.current_time())
+
+    def arrived() -> None:
+        loop.call_soon_threadsafe(end)
+
+    exchange.on_piece = arrived

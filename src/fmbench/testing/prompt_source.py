@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Sequence
 
 from fmbench import Prompt, PromptSource
@@ -20,15 +21,22 @@ class _Words:
 def check_prompt_source(source: PromptSource | Sequence[Prompt]) -> None:
     """Check that a source yields prompts, at least one, the same each time, each with an id of its own; and ``counted_by``.
 
+    Args:
+        source: The source, or a list of prompts.
+
     Raises:
         AssertionError: it breaks a promise.
     """
+    state = random.getstate()
     prompts = _drawn(source)
+    require(random.getstate() == state, "iterating draws from the random module's own state: use random.Random(seed)")
+    require(iter(source) is not iter(source), "the source is its own iterator, so that it can be drawn only once")
     require(prompts == _drawn(source), "iterating twice gave different prompts: randomness must come from a seed")
     counted_by = getattr(source, "counted_by", None)
     if counted_by is None:
         return
     counted = _drawn(counted_by(_Words()))
+    require([prompt.id for prompt in counted] == [prompt.id for prompt in prompts], "counted_by gave other prompts")
     require(
         all(prompt.tokens is not None for prompt in counted if prompt.text is not None), "counted_by left prompts uncounted"
     )

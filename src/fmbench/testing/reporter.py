@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from fmbench import Reporter
@@ -12,11 +13,13 @@ from fmbench.testing.made_up import Kind, made_up_result
 __all__ = ["check_reporter"]
 
 KINDS: tuple[Kind, ...] = ("ordinary", "all_failed", "empty")
-MEASURED = ("run.json", "records.arrow", "results.csv", "payload.jsonl", "endpoints.json")
 
 
 def check_reporter(reporter: Reporter) -> None:
-    """Check that a reporter takes an ordinary result, one whose requests all failed and an empty one, and changes nothing.
+    """Check that a reporter takes an ordinary result, one whose requests all failed and an empty one, and changes none.
+
+    Args:
+        reporter: The reporter, which is given a folder beside the run's.
 
     Raises:
         AssertionError: it breaks a promise.
@@ -29,14 +32,23 @@ def check_reporter(reporter: Reporter) -> None:
 
 def _check(reporter: Reporter, folder: Path, kind: Kind) -> None:
     result = made_up_result(folder / "run", kind)
-    before = {name: (folder / "run" / name).read_bytes() for name in MEASURED}
+    before = _contents(folder / "run")
     summary = result.summary.copy()
-    target = folder / "report"
+    target = folder.resolve() / "report"
     target.mkdir()
     written = reporter.report(result, target)
+    require(
+        isinstance(written, Sequence) and not isinstance(written, str),
+        f"{kind}: it returned {written!r}, which is no list of files",
+    )
     for path in written:
         require(Path(path).exists(), f"{kind}: it names {path}, which it has not written")
         require(target in Path(path).resolve().parents, f"{kind}: it wrote {path}, which is not below the folder it was given")
     require(summary.equals(result.summary), f"{kind}: it changed the result")
-    for name, content in before.items():
-        require((folder / "run" / name).read_bytes() == content, f"{kind}: it changed the run's {name}")
+    after = _contents(folder / "run")
+    changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    require(not changed, f"{kind}: it changed the run's {', '.join(changed)}")
+
+
+def _contents(run: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(run)): path.read_bytes() for path in run.rglob("*") if path.is_file()}
