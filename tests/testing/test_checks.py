@@ -96,6 +96,28 @@ def test_an_invoker_that_cannot_be_cancelled_is_seen(monkeypatch):
         check_invoker(Stubborn(), HERE)
 
 
+def test_a_request_that_is_cancelled_in_its_midst_and_spoils_the_next_is_seen():
+    class Sticky(Echo):
+        """What a reply still had to say is said in the next one, as on a connection that is used again."""
+
+        def __init__(self):
+            super().__init__()
+            object.__setattr__(self, "unread", [])
+
+        async def send(self, request, exchange):
+            words, self.unread[:] = [*self.unread, *request.payload["inputs"].split()], []
+            exchange.sent()
+            await asyncio.sleep(0)
+            while words:
+                exchange.piece(words.pop(0) + " ")
+                self.unread[:] = words
+                await asyncio.sleep(0.001)
+            self.unread.clear()
+
+    with pytest.raises(AssertionError, match=r"was answered by '.*number 0\. Say"):
+        check_invoker(Sticky(), HERE, answers=lambda prompt, reply: reply.text.split() == prompt.text.split())
+
+
 def test_a_reporter_that_changes_the_run_or_names_what_it_has_not_written_is_seen():
     class Vandal:
         def report(self, result, directory):
