@@ -83,6 +83,40 @@ def test_every_room_is_on_the_map():
     assert {room_of(path) for path in FILES} == set(FLOOR)
 
 
+def test_the_map_in_the_documentation_is_this_one():
+    page = (SOURCE.parents[1] / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = page.partition("```text\n")[2].partition("```")[0].splitlines()
+    told = [["__init__"] if row.startswith("fmbench (") else re.split(r" {3,}", row)[0].split() for row in rows]
+    assert told == LAYERS[:-1]  # __main__ only calls the command line
+
+
+def test_imports_are_written_out():
+    """One with dots in front would pass by the tests above."""
+    assert [
+        f"{path.name}:{node.lineno}"
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.level
+    ] == []
+
+
+def test_no_file_names_somebodys_machine():
+    home = re.compile(r"(?<![\w.])/(?:home|Users|root|work|farm)/\w")
+    root = SOURCE.parents[1]
+    texts = [path for top in ("src", "tests", "docs", "examples", "benchmarks", ".ci") for path in (root / top).rglob("*")]
+    texts += [root / name for name in ("README.md", "CHANGELOG.md", "noxfile.py", "pyproject.toml", "mkdocs.yml")]
+    named = [
+        f"{path.relative_to(root)}:{number}"
+        for path in texts
+        if path.is_file()
+        and "__pycache__" not in path.parts
+        and path.suffix in {".py", ".md", ".toml", ".yml", ".ipynb", ".c", ""}
+        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1)
+        if home.search(line)
+    ]
+    assert named == []
+
+
 def test_functions_and_modules_stay_readable():
     long = [
         f"{path.name}:{node.name} {node.end_lineno - node.lineno + 1}"
