@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from fmbench import Head, InvokeError, Usage
 from fmbench.invokers.completions import EventDecoder, WholeDecoder
+from fmbench.invokers.failures import Failures
 
 OK = Head(200, {"content-type": "text/event-stream"})
 
@@ -52,6 +53,42 @@ def test_however_a_stream_is_cut_the_reply_is_the_same(data):
     assert [delta.piece for delta in reply.deltas] == reached
 
 
+ODDITIES = [
+    b"retry: 3\n\n",
+    b": comment\n\n",
+    b': data: {"choices": [{"text": "commented out"}]}\n\n',
+    b"data: [DONE]\n\n",
+    b"event: ping\ndata: {}\n\n",
+    b'data: {"choices":\ndata: [{"delta": {"content": "two lines"}}]}\n\n',
+    b'data: {"choices": [{"delta": {"content": "crlf"}}]}\r\n\r\n',
+    b'data:{"choices": [{"text": "no space"}]}\n\n',
+    b'data: {"choices": [{"text": "mixed ends"}]}\r\n\n',
+    stream(chunk({"content": "x", "reasoning_content": "y"}), done=False),
+    stream(chunk({"content": "t"}, token_ids=[1, 2]), done=False),
+    stream(chunk({"content": "u"}, usage={"completion_tokens": 40}), chunk({"content": "v"}), done=False),
+    stream(chunk({"content": "f"}, "length"), done=False),
+    stream(chunk(usage={"prompt_tokens": 3, "completion_tokens": 50}, timings={"predicted_n": 50}), done=False),
+]
+
+
+@given(st.lists(st.sampled_from([*(stream(one, done=False) for one in USUAL), *ODDITIES]), max_size=12))
+def test_events_that_come_whole_take_a_shorter_way_to_the_same_reply(events):
+    events = [*events, stream(USUAL[3])]
+    by_event, by_byte = EventDecoder(), EventDecoder()
+    for event in events:
+        by_event.feed(event)
+        for number in event:
+            by_byte.feed(bytes([number]))
+    short, long = by_event.close(OK), by_byte.close(OK)
+    assert [delta[1:] for delta in short.deltas] == [delta[1:] for delta in long.deltas]
+    assert (short.finish_reason, short.usage, short.model, short.timings) == (
+        long.finish_reason,
+        long.usage,
+        long.model,
+        long.timings,
+    )
+
+
 @pytest.mark.parametrize("usual", [stream(*USUAL, end="\r\n\r\n"), stream(*USUAL, done=False), b": hi\n\n" + stream(*USUAL)])
 def test_line_ends_a_missing_done_and_comments(usual):
     assert decoded(usual).text == "naïve ✓"
@@ -86,6 +123,20 @@ def test_a_count_that_comes_only_at_the_end_tells_nothing_of_the_chunks_before()
     assert [delta.tokens for delta in reply.deltas] == [None, None]
 
 
+def test_a_running_count_that_ends_on_the_usage_chunk_loses_no_token():
+    def told(number):
+        return {"usage": {"completion_tokens": number}}
+
+    reply = decoded(stream(chunk({"content": "a"}, **told(1)), chunk({}, "stop", **told(1)), chunk(**told(2))))
+    assert [(delta.text, delta.tokens) for delta in reply.deltas] == [("a", 1), ("", 1)]
+
+
+def test_a_running_count_that_falls_is_none():
+    told = [{"usage": {"completion_tokens": number}} for number in (5, 3)]
+    reply = decoded(stream(chunk({"content": "a"}, **told[0]), chunk({"content": "b"}, **told[1]), chunk({}, "stop")))
+    assert [delta.tokens for delta in reply.deltas] == [5, None]
+
+
 def test_token_ids_count():
     choice = {"index": 0, "text": "ab", "token_ids": [4, 5], "finish_reason": "stop"}
     [delta] = decoded(stream({"choices": [choice]})).deltas
@@ -101,9 +152,79 @@ def test_reasoning_and_tools_are_told_apart_from_the_answer():
     assert reply.text == "yes"
 
 
+def test_kinds_that_come_together_are_told_apart_and_their_tokens_counted_once():
+    both = chunk({"reasoning_content": "hm", "content": "yes"}, timings={"predicted_n": 2})
+    reply = decoded(stream(both, chunk({}, "stop", timings={"predicted_n": 2})))
+    assert reply.deltas == [(0, "reasoning", "hm", 2), (0, "text", "yes", 0)]
+    message = {"content": "yes", "reasoning": "hm", "tool_calls": [{"function": {"name": "f", "arguments": None}}]}
+    body = json.dumps({"choices": [{"message": message, "finish_reason": "stop"}], "usage": {"completion_tokens": 3}})
+    whole = decoded(body.encode(), decoder=WholeDecoder)
+    assert whole.deltas == [(0, "reasoning", "hm", 3), (0, "text", "yes", 0), (0, "tool", "f", 0)]
+
+
+@pytest.mark.parametrize(
+    ("event", "deltas"),
+    [
+        (chunk({"content": "a", "reasoning": "b"}), [("reasoning", "b", None), ("text", "a", None)]),
+        (chunk({"role": "assistant", "content": "a"}), [("text", "a", None)]),
+        (chunk({"content": "a"}, timings={"predicted_n": 4}), [("text", "a", 4)]),
+        (chunk({"content": "a"}, usage={"completion_tokens": 4}), [("text", "a", 4)]),
+        ({"choices": [{"text": "ab", "token_ids": [7, 8]}]}, [("text", "ab", 2)]),
+        ({"choices": [{"text": "ab", "finish_reason": "length"}]}, [("text", "ab", None)]),
+        ({"choices": [{"delta": {"content": ""}}]}, []),
+    ],
+)
+def test_later_events_may_bring_more_than_content(event, deltas):
+    decoder = EventDecoder()
+    for one in (USUAL[0], event):
+        decoder.feed(stream(one, done=False))
+    assert [delta[1:] for delta in decoder.deltas] == deltas
+    if "length" in str(event):
+        assert decoder.close(OK).finish_reason == "length"
+
+
+def test_a_usage_chunk_alone_is_no_content():
+    reply = decoded(stream(USUAL[0], chunk({}, "stop"), USUAL[4]))
+    assert (reply.deltas, reply.usage.completion_tokens) == ([], 2)
+
+
+def test_a_refusal_is_an_answer():
+    assert decoded(stream(chunk({"content": None, "refusal": "No."}), chunk({}, "stop"))).text == "No."
+
+
+@pytest.mark.parametrize("usage", [5, "7", [], {"prompt_tokens": -7, "completion_tokens": 2.5, "prompt_tokens_details": 1}])
+def test_counts_that_are_no_counts_were_not_told(usage):
+    reply = decoded(stream(chunk({"content": "a"}), chunk({}, "stop", usage=usage, timings=usage, model=3)))
+    assert reply.usage in {None, Usage()}
+    assert reply.model == "m"
+    body = json.dumps({"model": 3, "choices": [{"text": "a", "finish_reason": "stop"}], "usage": usage, "timings": [1]})
+    whole = decoded(body.encode(), decoder=WholeDecoder)
+    assert whole.usage in {None, Usage()}
+    assert (whole.model, whole.timings, whole.deltas) == (None, None, [(0, "text", "a", None)])
+
+
+def test_what_must_stay_secret_is_blotted_out_of_what_a_server_says():
+    for make, body in (
+        (EventDecoder, b'data: {"error": "bad key sk-very-secret!"}\n\n'),
+        (WholeDecoder, b'{"error": "bad key sk-very-secret!"}'),
+    ):
+        for status in (200, 401):
+            decoder = make(Failures(["Bearer sk-very-secret"]))
+            decoder.feed(body)
+            with pytest.raises(InvokeError, match=r"bad key \*\*\*!") as caught:
+                decoder.close(Head(status, {}))
+            assert "secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("body", "head", "kind", "match"),
     [
+        (stream(chunk({"content": [{"type": "text"}]}), chunk({}, "stop")), OK, "decode", "not a completion"),
+        (stream(chunk({"content": "a"}), chunk({"content": 5}), chunk({}, "stop")), OK, "decode", "not a completion"),
+        (stream({"choices": [{"index": 1, "text": "b"}]}), OK, "decode", "not a completion"),
+        (stream(chunk({"content": "a"}), {"object": "error", "message": "boom"}), OK, "model_error", "boom"),
+        (stream(chunk({"content": "a"}, "error")), OK, "model_error", "finish_reason error"),
+        (b"", Head(None, {}), "incomplete", "there was no reply"),
         (stream(chunk({"content": "a"}), done=False), OK, "incomplete", "after 1 chunks"),
         (stream(chunk({"content": "a"})), OK, "incomplete", "without a finish reason"),
         (b"data: {oops\n\n" + stream(*USUAL), OK, "decode", "not JSON: {oops"),
@@ -150,8 +271,23 @@ def test_whole_replies_chat_and_text():
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"<html>", b"[]", b'{"choices": []}', b'{"error": {"message": "x"}}', b'{"choices": [{"text": "a"}]}']
+    ("body", "kind"),
+    [
+        (b"", "decode"),
+        (b"<html>", "decode"),
+        (b"[]", "decode"),
+        (b"null", "decode"),
+        (b'{"choices": []}', "decode"),
+        (b'{"choices": [{"text": 5, "finish_reason": "stop"}]}', "decode"),
+        (b'{"choices": [{"text": "a", "finish_reason": "stop"}, {"text": "b", "finish_reason": "stop"}]}', "decode"),
+        (b'{"error": {"message": "x"}}', "model_error"),
+        (b'{"object": "error", "message": "x"}', "model_error"),
+        (b'{"choices": [{"text": "a", "finish_reason": "error"}]}', "model_error"),
+        (b'{"choices": [{"text": "a", "finish_reason": null}]}', "incomplete"),
+        (b'{"choices": [{"text": "a", "finish_reason": ""}]}', "incomplete"),
+    ],
 )
-def test_whole_replies_that_are_none(body):
-    with pytest.raises(InvokeError):
+def test_whole_replies_that_are_none(body, kind):
+    with pytest.raises(InvokeError) as caught:
         decoded(body, decoder=WholeDecoder)
+    assert caught.value.kind == kind

@@ -1,12 +1,16 @@
 """Any SDK by a function."""
 
+import pickle
+import threading
 import time
 
 import anyio
 import pytest
 
-from fmbench import Benchmark, Completion, Concurrency, Delta, Endpoint, InvokeError, Prompt, Usage
+from fmbench import Benchmark, Completion, Concurrency, Delta, Endpoint, Exchange, InvokeError, Parameters, Prompt, Usage
 from fmbench.invokers import from_call, from_stream
+
+HERE = Endpoint(name="here", url="in-process://")
 
 
 class Nowhere:
@@ -88,22 +92,21 @@ def test_a_blocking_function_may_return_a_completion_and_must_return_something_k
 
 
 def test_a_blocking_call_that_hangs_is_given_up_and_holds_nobody(tmp_path):
-    def call(prompt, parameters):
-        time.sleep(3)
-        return "late"
-
-    prompts = [Prompt(id="a", text="x")]
-    started = time.perf_counter()
+    release = threading.Event()
     benchmark = Benchmark(
         deployers=Nowhere(),
-        prompts=prompts,
+        prompts=[Prompt(id="a", text="x")],
         loads=Concurrency(1, requests=1),
-        invoker=from_call(call),
+        invoker=from_call(lambda prompt, parameters: release.wait(30)),
         warmup=0,
         request_timeout_seconds=0.2,
     )
-    result = benchmark.run(tmp_path / "r")
-    assert time.perf_counter() - started < 2.5
+    started = time.perf_counter()
+    try:
+        result = benchmark.run(tmp_path / "r")
+        assert time.perf_counter() - started < 20
+    finally:
+        release.set()
     assert result.experiments[0].counts["timeout"] == 1
 
 
@@ -114,3 +117,113 @@ def test_a_stream_of_something_else_is_told(tmp_path, item):
 
     result = measured(tmp_path, from_stream(odd))
     assert set(result.records["error_kind"]) == {"decode"}
+
+
+async def awaited_words(prompt, parameters):
+    return words(prompt, parameters)
+
+
+def test_a_function_that_is_awaited_for_its_stream_will_do(tmp_path):
+    result = measured(tmp_path, from_stream(awaited_words))
+    assert set(result.records["status"]) == {"ok"}
+    assert set(result.records["completion_tokens"]) == {3}
+
+
+def test_a_cancelled_stream_is_closed_before_send_is_over():
+    closed = []
+
+    async def endless(prompt, parameters):
+        try:
+            while True:
+                yield "more "
+                await anyio.sleep(0.001)
+        finally:
+            closed.append(prompt.id)
+
+    async def main():
+        async with from_stream(endless).connect(HERE, concurrency=1) as session:
+            exchange = Exchange("x", time.perf_counter_ns)
+            with anyio.move_on_after(0.05):
+                await session.send(session.encode(Prompt(id="p", text="x"), Parameters()), exchange)
+            assert closed == ["p"]
+            assert exchange.pieces
+
+    anyio.run(main)
+
+
+def test_an_sdks_own_stream_is_closed_too():
+    class Stream:
+        closed = False
+
+        def __aiter__(self):
+            return self
+
+        async def __anext__(self):
+            await anyio.sleep(0.001)
+            return "more "
+
+        async def aclose(self):
+            self.closed = True
+
+    stream = Stream()
+
+    async def main():
+        async with from_stream(lambda prompt, parameters: stream).connect(HERE, concurrency=1) as session:
+            with anyio.move_on_after(0.05):
+                await session.send(session.encode(Prompt(id="p", text="x"), Parameters()), Exchange("x", time.perf_counter_ns))
+            assert stream.closed
+
+    anyio.run(main)
+
+
+def test_deltas_keep_their_kind_and_tokens(tmp_path):
+    async def thinking(prompt, parameters):
+        yield Delta(0, "reasoning", "hm", 2)
+        yield Delta(0, "text", "yes", 1)
+
+    result = measured(tmp_path, from_stream(thinking))
+    assert set(result.records["completion"]) == {"yes"}
+    assert set(result.records["completion_tokens"]) == {3}
+    assert set(result.records["completion_tokens_source"]) == {"server"}
+
+
+def test_a_call_that_finds_nothing_next_fails_at_once(tmp_path):
+    result = measured(tmp_path, from_call(lambda prompt, parameters: next(iter(()))))
+    assert {kind: failure.count for kind, failure in result.experiments[0].errors.items()} == {"bug": 12}
+    assert "StopIteration" in result.experiments[0].errors["bug"].message
+
+
+def test_a_session_ends_without_waiting_for_a_call_that_hangs():
+    release = threading.Event()
+
+    def call(prompt, parameters):
+        release.wait(20)
+
+    async def main():
+        async with from_call(call).connect(HERE, concurrency=1) as session:
+            with anyio.move_on_after(0.05):
+                await session.send(session.encode(Prompt(id="p", text="x"), Parameters()), Exchange("x", time.perf_counter_ns))
+
+    started = time.perf_counter()
+    try:
+        anyio.run(main)
+        assert time.perf_counter() - started < 10
+    finally:
+        release.set()
+
+
+def test_invokers_of_a_modules_own_functions_are_pickled():
+    for invoker in (from_stream(words), from_call(time.sleep)):
+        assert pickle.loads(pickle.dumps(invoker, -1)) == invoker
+
+
+def test_the_payload_tells_the_prompt_and_what_was_asked():
+    messages = [{"role": "user", "content": "x"}]
+
+    async def main():
+        async with from_stream(words).connect(HERE, concurrency=1) as session:
+            for content in ({"text": "x"}, {"messages": messages}):
+                request = session.encode(Prompt(id="p", **content), Parameters(max_new_tokens=3))
+                assert request.payload == {"prompt": next(iter(content.values())), "parameters": {"max_new_tokens": 3}}
+
+    anyio.run(main)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from fmbench import Benchmark, Concurrency, ConfigError, Endpoint, Parameters, Prompt
+from fmbench import Benchmark, Concurrency, Parameters, Prompt
 from fmbench.deployers import LlamaCpp
 from fmbench.invokers import OpenAI
 from fmbench.prompts import PythonTopics
@@ -28,16 +28,18 @@ def measured(tmp_path, extra, n=1, requests=20, **options):
     return [row for row in read_table(tmp_path / "run").to_pylist() if row["phase"] == "measured"]
 
 
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
 @pytest.mark.parametrize("api", ["chat", "completions"])
 @pytest.mark.parametrize("extra", [{"ignore_eos": True}, {}], ids=["forced", "free"])
-def test_usage_timings_and_the_sum_over_pieces_agree_for_every_request(tmp_path, api, extra):
-    rows = measured(tmp_path, extra, n=2, api=api)
+def test_usage_timings_and_the_sum_over_pieces_agree_for_every_request(tmp_path, api, extra, stream):
+    rows = measured(tmp_path, extra, n=2, api=api, stream=stream)
     assert {row["status"] for row in rows} == {"ok"}
     for row in rows:
         timings = json.loads(row["server_timings"])
         assert row["completion_tokens_source"] == "server"
         assert row["completion_tokens"] == timings["predicted_n"] == sum(row["arrival_tokens"])
         assert row["prompt_tokens"] == timings["prompt_n"] + timings["cache_n"]
+        assert row["streamed"] is stream
         if extra:
             assert (row["completion_tokens"], row["finish_reason"]) == (24, "length")
 
@@ -73,68 +75,3 @@ def test_a_prompt_longer_than_the_context_is_a_validation_error(tmp_path):
     rows = read_table(tmp_path / "run").to_pylist()
     assert {(row["status"], row["error_kind"], row["http_status"]) for row in rows} == {("error", "validation", 400)}
     assert "context" in rows[0]["error_message"]
-
-
-def test_messages_need_the_chat_protocol():
-    class Client:
-        def prepare(self, *_, **__):
-            return None
-
-    from fmbench.invokers.openai import OpenAISession
-
-    prompt = Prompt(id="p", messages=[{"role": "user", "content": "x"}])
-    session = OpenAISession(OpenAI(api="completions"), Endpoint(name="e", url="http://x"), Client())
-    with pytest.raises(ConfigError, match='use api="chat"'):
-        session.encode(prompt, Parameters())
-
-
-def test_parameters_go_out_under_the_protocols_names():
-    class Client:
-        def prepare(self, method, path, *, body):
-            return method, path, body
-
-    from fmbench.invokers.openai import OpenAISession
-
-    parameters = Parameters(
-        max_new_tokens=9,
-        temperature=0.5,
-        top_p=0.9,
-        top_k=5,
-        do_sample=False,
-        stop=["x"],
-        seed=3,
-        truncate="at-prompt-token-length",
-    )
-    session = OpenAISession(OpenAI(extra={"min_p": 0.1}), Endpoint(name="e", url="http://x/v1", model="m"), Client())
-    request = session.encode(Prompt(id="p", text="hi", tokens=7, max_new_tokens=4), parameters)
-    assert request.payload == {
-        "model": "m",
-        "messages": [{"role": "user", "content": "hi"}],
-        "max_tokens": 4,
-        "temperature": 0,
-        "top_p": 0.9,
-        "top_k": 5,
-        "stop": ["x"],
-        "seed": 3,
-        "truncate_prompt_tokens": 7,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-        "min_p": 0.1,
-    }
-    assert request.body[:2] == ("POST", "/chat/completions")
-    assert json.loads(request.body[2]) == request.payload
-
-
-def test_a_key_is_read_when_connecting_and_never_shown(monkeypatch):
-    import anyio
-
-    invoker = OpenAI(api_key_env="FMBENCH_TEST_KEY", headers={"X-Secret": "hush"})
-    assert "hush" not in repr(invoker)
-
-    async def main():
-        async with invoker.connect(Endpoint(name="e", url="http://127.0.0.1:1"), concurrency=None):
-            pass
-
-    monkeypatch.delenv("FMBENCH_TEST_KEY", raising=False)
-    with pytest.raises(ConfigError, match="the environment variable FMBENCH_TEST_KEY is not set"):
-        anyio.run(main)

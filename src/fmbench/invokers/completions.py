@@ -1,4 +1,4 @@
-"""Replies of the completions protocols: event streams and whole ones, and what servers say when they fail."""
+"""Replies of the completions protocols: event streams and whole ones."""
 
 from __future__ import annotations
 
@@ -8,28 +8,58 @@ from typing import Any, Literal
 import orjson
 
 from fmbench import Completion, Delta, Head, InvokeError, Usage
+from fmbench.invokers.failures import Failures, not_json
 from fmbench.wire import EventReader
 
 __all__ = ["EventDecoder", "WholeDecoder"]
 
-MOST_MESSAGE = 300
-"""Characters of a server's message that are kept."""
+MOST_START = 1200
+"""Bytes kept from a body's start, to quote from when it turns out to be no reply."""
 
-_KINDS = {400: "validation", 401: "unauthorized", 403: "unauthorized", 404: "not_found", 413: "validation", 422: "validation"}
-_KINDS |= {429: "throttled", 503: "not_ready"}
+Kind = Literal["text", "reasoning", "tool"]
+ODD = (AttributeError, IndexError, KeyError, TypeError)
+"""What taking a reply apart raises where a part is not of the type it should be."""
+NO_FAILURES = Failures()
+
+# A Delta a token: its own constructor, which is a Python function, takes three times as long as the tuple's.
+_make = tuple.__new__
 
 
 class EventDecoder:
-    """Decodes an event stream as it arrives. A reply is complete when a finish reason was seen, ``[DONE]`` or not."""
+    """Decodes an event stream as it arrives. A reply is complete when a finish reason was seen, ``[DONE]`` or not.
 
-    def __init__(self) -> None:
+    Args:
+        failures: Makes its errors.
+    """
+
+    __slots__ = (
+        "_between_events",
+        "_events",
+        "_failure",
+        "_failures",
+        "_finish_reason",
+        "_model",
+        "_piece",
+        "_plain",
+        "_start",
+        "_timings",
+        "_tokens_told",
+        "_usage",
+        "deltas",
+    )
+
+    def __init__(self, failures: Failures = NO_FAILURES) -> None:
         self.deltas: list[Delta] = []
+        self._failures = failures
         self._events = EventReader()
+        self._between_events = False
+        self._plain = False
+        """Whether the first event was a good one, so that the next may take the short way."""
         self._start = b""
         self._piece = -1
         self._tokens_told = 0
         self._finish_reason: str | None = None
-        self._usage: dict[str, Any] | None = None
+        self._usage: Any = None
         self._model: str | None = None
         self._timings: dict[str, Any] | None = None
         self._failure: InvokeError | None = None
@@ -37,10 +67,24 @@ class EventDecoder:
     def feed(self, piece: bytes) -> None:
         """Take the next piece of the body."""
         self._piece += 1
-        if len(self._start) < MOST_MESSAGE * 4:
+        # The usual piece is one whole event on one line, which needs no taking apart; any other goes the long way.
+        # (Of all ways to look at bytes, partition is the quickest by half.)
+        line, _, rest = piece.partition(b"\n")
+        if rest == b"\n" and self._between_events:
+            before, _, data = line.partition(b"data: ")
+            if not before:
+                try:
+                    chunk = orjson.loads(data)
+                except orjson.JSONDecodeError:
+                    pass
+                else:
+                    self._take(chunk, data)
+                    return
+        if len(self._start) < MOST_START:
             self._start += piece
         for data in self._events.feed(piece):
             self._event(data)
+        self._between_events = piece[-2:] == b"\n\n"
 
     def close(self, head: Head) -> Completion:
         """The body has ended.
@@ -50,7 +94,7 @@ class EventDecoder:
         """
         for data in self._events.close():
             self._event(data)
-        _refuse_status(head, self._start)
+        self._failures.refuse_status(head, self._start)
         if self._failure is not None:
             raise self._failure
         if self._finish_reason is None:
@@ -65,70 +109,109 @@ class EventDecoder:
         )
 
     def _event(self, data: bytes) -> None:
-        if data == b"[DONE]" or self._failure is not None:
-            return
         try:
             chunk = orjson.loads(data)
         except orjson.JSONDecodeError:
-            self._failure = InvokeError("decode", f"an event is not JSON: {_shortened(data)}")
-            return
+            if data != b"[DONE]":
+                self._fail(self._failures.not_completion("an event is not JSON", data))
+        else:
+            self._take(chunk, data)
+
+    def _take(self, chunk: Any, data: bytes) -> None:
+        """Take one event: by the short way if it is content and nothing else, which nearly every event is."""
+        if self._plain:
+            try:
+                choice = chunk["choices"][0]
+                delta = choice.get("delta")
+                text = choice.get("text") if delta is None else delta.get("content")
+                if (
+                    text.__class__ is str
+                    and text
+                    and (delta is None or len(delta) == 1)
+                    and choice.get("finish_reason") is None
+                    and choice.get("token_ids") is None
+                ):
+                    usage, timings = chunk.get("usage"), chunk.get("timings")
+                    tokens = None if usage is None and timings is None else self._counted(usage, timings)
+                    self.deltas.append(_make(Delta, (self._piece, "text", text, tokens)))
+                    return
+            except ODD:
+                pass  # not the usual event: _other says what it is
+        if self._failure is None:
+            self._other(chunk, data)
+
+    def _other(self, chunk: Any, data: bytes) -> None:
         if not isinstance(chunk, dict):
-            self._failure = InvokeError("decode", f"an event is not a JSON object: {_shortened(data)}")
-            return
-        if chunk.get("error"):
-            self._failure = InvokeError("model_error", _message(chunk) or "the server reported an error in mid-stream")
-            return
-        try:
-            self._chunk(chunk)
-        except (AttributeError, KeyError, TypeError, IndexError):
-            self._failure = InvokeError("decode", f"an event is not a completion: {_shortened(data)}")
+            self._fail(self._failures.not_completion("an event is not a JSON object", data))
+        elif chunk.get("error") or chunk.get("object") == "error":
+            self._fail(self._failures.of_model(chunk))
+        else:
+            try:
+                self._chunk(chunk)
+                self._plain = True
+            except ODD:
+                self._fail(self._failures.not_completion("an event is not a completion", data))
 
     def _chunk(self, chunk: dict[str, Any]) -> None:
-        if (usage := chunk.get("usage")) is not None:
-            self._usage = usage
-        if (timings := chunk.get("timings")) is not None:
-            self._timings = timings
         if self._model is None:
-            self._model = chunk.get("model")
+            self._model = _text_or_none(chunk.get("model"))
+        was_counting = self._tokens_told > 0
+        tokens = self._counted(chunk.get("usage"), chunk.get("timings"))
         choices = chunk.get("choices")
         if not choices:
+            if tokens and was_counting:
+                self.deltas.append(Delta(self._piece, "text", "", tokens))
             return
-        choice = choices[0]
-        kind, text = _content(choice)
-        tokens = self._new_tokens(choice, usage, timings)
-        if text or tokens:
-            self.deltas.append(Delta(self._piece, kind, text, tokens))
-        if reason := choice.get("finish_reason"):
-            self._finish_reason = reason
-
-    def _new_tokens(
-        self, choice: Mapping[str, Any], usage: Mapping[str, Any] | None, timings: Mapping[str, Any] | None
-    ) -> int | None:
-        """How many tokens this chunk brought, from whichever running count the server keeps; ``None`` where it keeps none."""
+        choice = only(choices)
         if (ids := choice.get("token_ids")) is not None:
-            return len(ids)
-        so_far = (
-            timings.get("predicted_n") if timings is not None else usage.get("completion_tokens") if usage is not None else None
-        )
+            tokens = len(ids)
+        self.deltas += _deltas(self._piece, contents_of(choice), tokens)
+        if reason := choice.get("finish_reason"):
+            self._finish_reason = str(reason)
+            if reason == "error":
+                self._fail(InvokeError("model_error", "the server ended the reply with finish_reason error"))
+
+    def _counted(self, usage: Any, timings: Any) -> int | None:
+        """How many tokens this chunk brought, from whichever running count the server keeps; ``None`` where it keeps none."""
+        so_far = None
+        if usage is not None:
+            self._usage = usage
+            so_far = count_in(usage, "completion_tokens")
+        if timings.__class__ is dict:
+            self._timings = timings
+            if (predicted := count_in(timings, "predicted_n")) is not None:
+                so_far = predicted
         if so_far is None or (self._tokens_told == 0 and self.deltas):
             return None  # a count that comes only at the end tells nothing of the chunks before
-        new: int = so_far - self._tokens_told
+        new = so_far - self._tokens_told
         self._tokens_told = so_far
-        return new
+        return new if new >= 0 else None
+
+    def _fail(self, failure: InvokeError) -> None:
+        if self._failure is None:
+            self._failure = failure
+            self._plain = False
 
     def _incomplete(self, head: Head) -> InvokeError:
-        if not self.deltas and (told := _not_events(head, self._start)) is not None:
-            return InvokeError("decode", told, head.status)
+        if not self.deltas and (told := self._failures.not_events(head, self._start)) is not None:
+            return told
         return InvokeError(
             "incomplete", f"the stream ended without a finish reason, after {len(self.deltas)} chunks", head.status
         )
 
 
 class WholeDecoder:
-    """Decodes a reply that is one JSON document."""
+    """Decodes a reply that is one JSON document.
 
-    def __init__(self) -> None:
+    Args:
+        failures: Makes its errors.
+    """
+
+    __slots__ = ("_failures", "_pieces", "deltas")
+
+    def __init__(self, failures: Failures = NO_FAILURES) -> None:
         self.deltas: list[Delta] = []
+        self._failures = failures
         self._pieces: list[bytes] = []
 
     def feed(self, piece: bytes) -> None:
@@ -142,105 +225,101 @@ class WholeDecoder:
             InvokeError: the status is an error, or the body is not a completion.
         """
         body = b"".join(self._pieces)
-        _refuse_status(head, body)
+        self._failures.refuse_status(head, body)
         try:
             reply = orjson.loads(body)
-            if reply.get("error"):
-                raise InvokeError("model_error", _message(reply) or "the server reported an error", head.status)
-            choice = reply["choices"][0]
-            kind, text = _content(choice)
+            if reply.get("error") or reply.get("object") == "error":
+                raise self._failures.of_model(reply)
+            choice = only(reply["choices"])
             usage = usage_of(reply.get("usage"))
-        except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, IndexError):
-            raise InvokeError("decode", _not_json(head, body) or f"not a completion: {_shortened(body)}", head.status) from None
-        told = None if usage is None else usage.completion_tokens
-        if text or told:
-            self.deltas.append(Delta(len(self._pieces) - 1, kind, text, told))
-        if not choice.get("finish_reason"):
-            raise InvokeError("incomplete", "the reply has no finish reason", head.status)
+            told = None if usage is None else usage.completion_tokens
+            self.deltas += _deltas(len(self._pieces) - 1, contents_of(choice), told)
+            reason, timings = choice.get("finish_reason"), reply.get("timings")
+        except (orjson.JSONDecodeError, *ODD):
+            raise self._no_completion(head, body) from None
+        if not reason or reason == "error":
+            what = "incomplete" if not reason else "model_error"
+            raise InvokeError(what, f"the reply's finish_reason is {reason or 'missing'}", head.status)
         return Completion(
             deltas=self.deltas,
             streamed=False,
-            finish_reason=choice["finish_reason"],
+            finish_reason=str(reason),
             usage=usage,
-            model=reply.get("model"),
-            timings=reply.get("timings"),
+            model=_text_or_none(reply.get("model")),
+            timings=timings if isinstance(timings, dict) else None,
         )
 
+    def _no_completion(self, head: Head, body: bytes) -> InvokeError:
+        if (told := not_json(head, body)) is not None:
+            return InvokeError("decode", told, head.status)
+        return self._failures.not_completion("not a completion", body, head.status)
 
-def usage_of(usage: Mapping[str, Any] | None) -> Usage | None:
-    """OpenAI's usage object."""
-    if not usage:
+
+def usage_of(usage: Any) -> Usage | None:
+    """OpenAI's usage object. A count that is no whole number is one that was not told."""
+    if not usage or not isinstance(usage, dict):
         return None
-    details = usage.get("prompt_tokens_details") or {}
     return Usage(
-        prompt_tokens=usage.get("prompt_tokens"),
-        completion_tokens=usage.get("completion_tokens"),
-        cached_tokens=details.get("cached_tokens"),
+        prompt_tokens=count_in(usage, "prompt_tokens"),
+        completion_tokens=count_in(usage, "completion_tokens"),
+        cached_tokens=count_in(usage.get("prompt_tokens_details"), "cached_tokens"),
     )
 
 
-def _content(choice: Mapping[str, Any]) -> tuple[Literal["text", "reasoning", "tool"], str]:
-    delta = choice.get("delta")
+def count_in(counts: Any, name: str) -> int | None:
+    """A count out of an object that may be none; ``None`` for anything that is no count."""
+    value = counts.get(name) if isinstance(counts, dict) else None
+    return value if type(value) is int and value >= 0 else None
+
+
+def only(choices: Any) -> dict[str, Any]:
+    """The one choice that was asked for.
+
+    Raises:
+        TypeError: there are others, whose tokens could not be told from its own.
+    """
+    choice: dict[str, Any] = choices[0]
+    if len(choices) > 1 or choice.get("index"):
+        raise TypeError("more than one choice")
+    return choice
+
+
+def contents_of(choice: Mapping[str, Any]) -> list[tuple[Kind, str]]:
+    """What a choice brings, by kind; a reply may bring reasoning, text and calls of tools together.
+
+    Raises:
+        TypeError: some of it is no text.
+    """
+    delta = choice.get("delta") or choice.get("message")
     if delta is None:
-        delta = choice.get("message")
-    if delta is None:
-        return "text", choice.get("text") or ""
-    if text := delta.get("content"):
-        return "text", text
-    if text := delta.get("reasoning_content") or delta.get("reasoning"):
-        return "reasoning", text
+        return [("text", _checked(text))] if (text := choice.get("text")) else []
+    contents: list[tuple[Kind, str]] = []
+    if reasoning := delta.get("reasoning_content") or delta.get("reasoning"):
+        contents.append(("reasoning", _checked(reasoning)))
+    if text := delta.get("content") or delta.get("refusal"):
+        contents.append(("text", _checked(text)))
     if calls := delta.get("tool_calls"):
         functions = [call.get("function") or {} for call in calls]
-        return "tool", "".join((function.get("name") or "") + (function.get("arguments") or "") for function in functions)
-    return "text", ""
+        contents.append(("tool", "".join((one.get("name") or "") + (one.get("arguments") or "") for one in functions)))
+    return contents
 
 
-def _refuse_status(head: Head, body: bytes) -> None:
-    status = head.status
-    if status is not None and 200 <= status < 300:
-        return
-    if status is None:
-        raise InvokeError("incomplete", "there was no reply")
-    kind = _KINDS.get(status, "server" if status >= 500 else "http")
-    raise InvokeError(kind, f"HTTP {status}: {_told(head, body)}", status)
+def _checked(text: Any) -> str:
+    if not isinstance(text, str):
+        raise TypeError("content is no text")
+    return text
 
 
-def _told(head: Head, body: bytes) -> str:
-    try:
-        message = _message(orjson.loads(body))
-    except orjson.JSONDecodeError:
-        message = None
-    if message is None and 300 <= (head.status or 0) < 400:
-        message = f"a redirect to {head.headers.get('location', 'nowhere')}, which is not followed: use that address"
-    return message or _not_json(head, body) or _shortened(body) or "no message"
+def _deltas(piece: int, contents: list[tuple[Kind, str]], tokens: int | None) -> list[Delta]:
+    """A chunk's deltas. Its tokens are told together, so the first delta has them all."""
+    if not contents:
+        return [Delta(piece, "text", "", tokens)] if tokens else []
+    [(kind, text), *others] = contents
+    if not others:
+        return [Delta(piece, kind, text, tokens)]
+    rest = None if tokens is None else 0
+    return [Delta(piece, kind, text, tokens), *(Delta(piece, other, more, rest) for other, more in others)]
 
 
-def _message(reply: Any) -> str | None:
-    """What a server says went wrong, in any of the usual shapes."""
-    if not isinstance(reply, dict):
-        return None
-    error = reply.get("error", reply)
-    if isinstance(error, dict):
-        error = error.get("message") or error.get("detail") or error.get("type") or error.get("code")
-    return None if error is None else _shortened(error if isinstance(error, str) else str(error))
-
-
-def _not_events(head: Head, body: bytes) -> str | None:
-    if (told := _not_json(head, body)) is not None:
-        return told
-    if body.lstrip()[:1] in (b"{", b"["):
-        return f"a whole JSON document came instead of an event stream; is streaming supported there? {_shortened(body)}"
-    return None
-
-
-def _not_json(head: Head, body: bytes) -> str | None:
-    kind = head.headers.get("content-type", "")
-    if "html" in kind or body.lstrip()[:1] == b"<":
-        return "HTML came instead of JSON: is the URL the API's root, and not a web page's or a proxy's?"
-    return None
-
-
-def _shortened(text: bytes | str) -> str:
-    text = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
-    text = " ".join(text.split())
-    return text if len(text) <= MOST_MESSAGE else text[: MOST_MESSAGE - 1] + "…"
+def _text_or_none(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

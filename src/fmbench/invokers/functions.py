@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,8 @@ from fmbench import Completion, Delta, Endpoint, Exchange, Head, InvokeError, Pa
 
 __all__ = ["Call", "Stream", "from_call", "from_stream"]
 
-Streamed = Callable[[Prompt, Parameters], AsyncIterator[str | Delta | Usage]]
+Items = AsyncIterator[str | Delta | Usage]
+Streamed = Callable[[Prompt, Parameters], Items | Awaitable[Items]]
 Called = Callable[[Prompt, Parameters], Any]
 THREADS = 64
 """Where an open load does not say how many requests will be in flight."""
@@ -23,8 +24,9 @@ def from_stream(function: Streamed) -> Stream:
     """An invoker out of ``async def f(prompt, parameters)`` that yields what arrives, as it arrives.
 
     Args:
-        function: Yields ``str`` or ``Delta``, and may yield a ``Usage`` last. An exception fails the request; raise
-            ``InvokeError`` to give it a kind.
+        function: Yields ``str`` or ``Delta``, and may yield a ``Usage`` last; or is awaited for something that does. An
+            exception fails the request; raise ``InvokeError`` to give it a kind. To be sent to other processes it must be a
+            module's own function.
     """
     return Stream(function)
 
@@ -32,7 +34,8 @@ def from_stream(function: Streamed) -> Stream:
 def from_call(function: Called) -> Call:
     """An invoker out of a blocking ``f(prompt, parameters)``, called in as many threads as requests are in flight.
 
-    A call cannot be interrupted: one that outlasts its time limit is given up, and its thread ends when it returns.
+    A call cannot be interrupted: one that outlasts its time limit is given up, but keeps its thread until it returns, and
+    Python waits for such threads when it exits. So give the function a time limit of its own.
 
     Args:
         function: Returns a ``str``, a ``(str, Usage)`` pair or a ``Completion``. An exception fails the request.
@@ -64,14 +67,15 @@ class StreamSession:
     async def send(self, request: Request, exchange: Exchange) -> None:
         prompt, parameters = request.body
         exchange.sent()
-        items = self._function(prompt, parameters)
-        if not hasattr(items, "aclose"):
+        made = self._function(prompt, parameters)
+        items = await made if isinstance(made, Awaitable) else made
+        try:
             async for item in items:
                 exchange.piece(item)
-            return
-        async with aclosing(items) as closing:  # type: ignore[type-var]  # it has aclose: looked at above
-            async for item in closing:
-                exchange.piece(item)
+        finally:
+            # An abandoned generator would hold its connection until it is collected.
+            if (close := getattr(items, "aclose", None)) is not None:
+                await close()
 
     def decode(self, pieces: Sequence[Any], head: Head) -> Completion:  # noqa: ARG002 - a Session's
         usage = pieces[-1] if pieces and isinstance(pieces[-1], Usage) else None
@@ -110,7 +114,10 @@ class CallSession:
     async def send(self, request: Request, exchange: Exchange) -> None:
         def call() -> None:
             exchange.sent()
-            exchange.piece(self._function(*request.body))
+            try:
+                exchange.piece(self._function(*request.body))
+            except StopIteration:  # a future cannot hold one, and whoever awaits it would wait for ever
+                raise InvokeError("bug", "the function raised StopIteration: a next() found nothing") from None
 
         await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
