@@ -38,8 +38,9 @@ class CancelEverywhere:
         Returns:
             Where it was cancelled; ``None`` when it came through with no await left to try.
         """
-        with anyio.CancelScope() as scope:
-            driven = _Driven(coroutine, scope, self._tried, before)
+        scope = anyio.CancelScope()
+        driven = _Driven(coroutine, scope, self._tried, before)
+        with scope:
             await driven
         return driven.cancelled_at
 
