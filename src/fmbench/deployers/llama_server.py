@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import signal
 import sys
+from importlib import import_module
+from typing import Any
 
-import xllamacpp
+xllamacpp: Any = import_module("xllamacpp")  # its names are made in C, where no type checker sees them
 
 
 def main() -> None:

@@ -29,7 +29,7 @@ class TinyLlama:
     vocabulary: int = 4096
     hidden: int = 128
     feed_forward: int = 352
-    layers: int = 4
+    layers: int = 3
     heads: int = 4
     context: int = 8192
     seed: int = 0
