@@ -94,7 +94,7 @@ def _by_transformers(folder: Path) -> Callable[[list[str]], list[int]]:
     if not any((folder / name).is_file() for name in known):
         raise ConfigError(f"tokenizer: {folder} holds no tokenizer (no tokenizer.json, no {', no '.join(known)})")
     try:
-        from transformers import AutoTokenizer  # noqa: PLC0415 - an extra
+        from transformers import AutoTokenizer  # pyright: ignore[reportMissingImports]  # noqa: PLC0415 - an extra
     except ImportError:
         raise ConfigError(
             f'tokenizer: {folder} has no tokenizer.json; reading it needs: pip install "fmbench-harness[transformers]"'
