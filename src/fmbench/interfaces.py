@@ -104,10 +104,10 @@ class Exchange:
     )  # fmt: skip
 
     def __init__(self, id: str, now: Callable[[], int]) -> None:  # noqa: A002 - its public name
-        self.id = id
+        self.id: str = id
         """Goes out as ``X-Request-Id``."""
         self.pieces: list[Any] = []
-        self.stamps = array("q")
+        self.stamps: array[int] = array("q")
         """The arrival of each piece, in nanoseconds of ``time.perf_counter_ns``."""
         self.sent_at: int | None = None
         self.head_at: int | None = None
@@ -118,7 +118,7 @@ class Exchange:
         self.sign_ns: int | None = None
         self.client_delay_ns: int | None = None
         """The worst of: the reader's own time minus the kernel's."""
-        self.kernel = True
+        self.kernel: bool = True
         """Whether every stamp so far is the kernel's; a transport that had to stamp itself says so here."""
         self._closed = False
         self._last_at = -1
@@ -185,7 +185,8 @@ class Deployer(Protocol):
     """Brings an endpoint up and takes it down.
 
     May also have: ``describe() -> Facts`` (what is known before deploying: price, instance type), ``exclusive`` (deployers
-    with the same value other than ``None`` are entered one after another), ``invoker``, ``name``, and, if it creates
+    with the same value other than ``None`` are entered one after another), ``invoker``, ``name`` (or ``label``, a default for
+    it), and, if it creates
     anything that costs, ``async delete(handle) -> bool``.
     """
 

@@ -92,7 +92,7 @@ def test_cases_one_by_one(write):
         ("name: x\n", r"c\.yml: deployers is missing"),
         (
             "max_usd: 1\ndeployers: {endpoint: 'http://x'}\nprompts: {dataset: a}\nloads: {concurrency: 1}\n",
-            r"c\.yml: max_usd: the price of existing-endpoint is not known: give it usd_per_hour=",
+            r"c\.yml: max_usd: the price of x is not known: give it usd_per_hour=",
         ),
         ("aws: {}\ninference_parameters: {}\n", r"c\.yml:2: files with 'inference_parameters' cannot be read yet"),
         (

@@ -169,7 +169,8 @@ def _shared(deployments: list[Deployment], deployer: Deployer) -> Deployment:
     for known in deployments:
         if known.deployer is deployer or known.deployer == deployer:
             return known
-    name = _free(getattr(deployer, "name", None) or _kebab(type(deployer)), [known.name for known in deployments])
+    given = getattr(deployer, "name", None) or getattr(deployer, "label", None) or _kebab(type(deployer))
+    name = _free(given, [known.name for known in deployments])
     deployments.append(Deployment(name, deployer))
     return deployments[-1]
 
