@@ -15,7 +15,7 @@ class Journal:
     """The journal of one run's folder. Nothing is opened before the first entry."""
 
     def __init__(self, directory: Path) -> None:
-        self.path = directory / "journal.jsonl"
+        self.path: Path = directory / "journal.jsonl"
 
     def creating(self, handle: Any, *, usd_per_hour: float | None = None, deadline: float | None = None) -> None:
         """Write that ``handle`` is about to be created; it is on disk when this returns."""

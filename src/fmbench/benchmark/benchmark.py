@@ -89,7 +89,7 @@ class Benchmark:
             raise ConfigError("give either cases, or deployers, prompts, loads and parameters")
         else:
             wanted = list(cases)
-        self.name = name or "benchmark"
+        self.name: str = name or "benchmark"
         self.slo = slo
         self._asked: tuple[Asked, ...] = name_cases(wanted, names, invoker=invoker, tokenizer=tokenizer)
         self._reporters = _reporters(reporters)

@@ -30,7 +30,7 @@ class RunFile:
 
     def __init__(self, directory: Path, document: dict[str, Any]) -> None:
         self.directory = directory
-        self.document = document
+        self.document: dict[str, Any] = document
         self.origin_ns: int = time.perf_counter_ns() - (time.time_ns() - document["started_unix_ns"])
         """The run's start on this process's clock."""
         document["perf_counter_origins_ns"].append(self.origin_ns)

@@ -34,12 +34,12 @@ class _Slo(click.ParamType):  # type: ignore[type-arg]  # generic only for its c
             self.fail(str(error), param, ctx)
 
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
-out_option = click.option(
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+_out_option = click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="The run's folder; runs/NAME-TIME by default."
 )
-directory_argument = click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
-config_argument = click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+_directory_argument = click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+_config_argument = click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -53,8 +53,8 @@ def commands() -> None:
 
 
 @commands.command()
-@out_option
-@as_json
+@_out_option
+@_as_json
 def quickstart(out: Path | None, as_json: bool) -> NoReturn:
     """Measure a real engine on this machine: llama.cpp with a small model made here, in about a minute."""
     from fmbench.cli.quickstart import REQUESTS_PER_MINUTE, quickstart_benchmark  # noqa: PLC0415 - see above
@@ -65,10 +65,10 @@ def quickstart(out: Path | None, as_json: bool) -> NoReturn:
 
 
 @commands.command()
-@config_argument
-@out_option
+@_config_argument
+@_out_option
 @click.option("--resume", is_flag=True, help="Go on with an unfinished run in --out: only what is missing is sent.")
-@as_json
+@_as_json
 def run(config: Path, out: Path | None, resume: bool, as_json: bool) -> NoReturn:
     """Deploy, measure, delete and report what CONFIG asks for."""
     from fmbench import load_config  # noqa: PLC0415 - see above
@@ -80,8 +80,8 @@ def run(config: Path, out: Path | None, resume: bool, as_json: bool) -> NoReturn
 
 
 @commands.command()
-@config_argument
-@as_json
+@_config_argument
+@_as_json
 def plan(config: Path, as_json: bool) -> None:
     """Tell what CONFIG would do, for how long at most and at what most cost. Nothing is touched."""
     from fmbench import load_config  # noqa: PLC0415 - see above
@@ -91,7 +91,7 @@ def plan(config: Path, as_json: bool) -> None:
 
 
 @commands.command()
-@directory_argument
+@_directory_argument
 @click.option("--reporter", "reporters", multiple=True, default=("html",), show_default=True, help="Which; may be given again.")
 def report(directory: Path, reporters: tuple[str, ...]) -> None:
     """Write reports of a run again."""
@@ -104,10 +104,10 @@ def report(directory: Path, reporters: tuple[str, ...]) -> None:
 
 
 @commands.command()
-@directory_argument
+@_directory_argument
 @click.option("--slo", type=_Slo(), help="Such as latency_p95_seconds=5,ttft_p99_seconds=1; the run's own by default.")
 @click.option("--requests-per-minute", type=float, help="How many requests have to be served.")
-@as_json
+@_as_json
 def advise(directory: Path, slo: SLO | None, requests_per_minute: float | None, as_json: bool) -> NoReturn:
     """Say which measured configuration is the cheapest that keeps to an SLO, and how many of it are needed."""
     from fmbench import Result  # noqa: PLC0415 - see above
@@ -119,7 +119,7 @@ def advise(directory: Path, slo: SLO | None, requests_per_minute: float | None, 
 
 
 @commands.command()
-@as_json
+@_as_json
 def plugins(as_json: bool) -> None:
     """List the adapters that are installed. Nothing is imported."""
     from fmbench.plugins import DEPLOYERS, INVOKERS, PROMPT_SOURCES, REPORTERS  # noqa: PLC0415 - see above

@@ -72,15 +72,15 @@ class Flight:
     def __init__(
         self, planned: Planned, exchange: Exchange, *, due: int, entered: int, in_flight: int, scope: CancelScope
     ) -> None:
-        self.planned = planned
-        self.exchange = exchange
-        self.due = due
-        self.entered = entered
-        self.in_flight = in_flight
-        self.scope = scope
-        self.ended = 0
-        self.landed = False
-        self.queued = False
+        self.planned: Planned = planned
+        self.exchange: Exchange = exchange
+        self.due: int = due
+        self.entered: int = entered
+        self.in_flight: int = in_flight
+        self.scope: CancelScope = scope
+        self.ended: int = 0
+        self.landed: bool = False
+        self.queued: bool = False
         self.decoder: Decoder | None = None
         self.failure: InvokeError | None = None
         self.verdict: Literal["timeout", "cancelled"] | None = None

@@ -101,7 +101,7 @@ class Sample:
 
     def __init__(self, table: pa.Table, windows: Sequence[Window], *, open_load: bool) -> None:
         self.table = table
-        self.windows = tuple((int(start), int(end)) for start, end in windows)
+        self.windows: tuple[tuple[int, int], ...] = tuple((int(start), int(end)) for start, end in windows)
         self.open_load = open_load
         self._columns: dict[str, Numbers] = {}
 

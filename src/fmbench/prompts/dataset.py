@@ -22,7 +22,7 @@ from fmbench.prompts.template import Template, load_template
 
 __all__ = ["Dataset"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 LANGUAGE = "language"
 BATCH = 1000
 """Rows that are held at once and counted in one go."""

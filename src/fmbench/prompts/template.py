@@ -24,7 +24,7 @@ class Template:
 
     def __init__(self, text: str, columns: Mapping[str, str]) -> None:
         self.text = text
-        self.fields = _field_names(text)
+        self.fields: tuple[str, ...] = _field_names(text)
         self._sources = {name: _sources(name, columns) for name in self.fields}
 
     @property

@@ -36,7 +36,7 @@ class RunFolder:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.document = _read_document(directory)
+        self.document: Mapping[str, Any] = _read_document(directory)
         if self.document["state"] != "running":
             _check_log(directory)
 

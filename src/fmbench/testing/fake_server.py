@@ -42,7 +42,7 @@ class FakeServer:
         self.fault = fault
         self.requests: list[dict[str, Any]] = []
         """The bodies that came, with the request's id as ``x_request_id``."""
-        self.url = ""
+        self.url: str = ""
 
     def __enter__(self) -> Self:
         up: Future[None] = Future()

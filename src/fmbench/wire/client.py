@@ -106,7 +106,7 @@ class Client:
         self._free: deque[Connection] = deque()
         self._wanted = self._target = 0
         self._opening: set[asyncio.Task[None]] = set()
-        self.clock = KernelClock()
+        self.clock: KernelClock = KernelClock()
         """Maps the kernel's stamps; its ``step_ns`` tells how well."""
         self._timer = self._loop.call_later(CLOCK_SECONDS, self._sample_clock)
 

@@ -16,8 +16,8 @@ class KernelClock:
     __slots__ = ("offset_ns", "step_ns")
 
     def __init__(self) -> None:
-        self.offset_ns = measured_offset()
-        self.step_ns = 0
+        self.offset_ns: int = measured_offset()
+        self.step_ns: int = 0
         """The largest change between two samples: how far off a stamp between them may be mapped."""
 
     def sample(self) -> None:

@@ -81,11 +81,11 @@ class Connection:
         self._unsent: memoryview | None = None
         self._read_at: int | None = None
         self._last_read = time.perf_counter_ns()
-        self.closed = False
-        self.reusable = True
-        self.served = False
+        self.closed: bool = False
+        self.reusable: bool = True
+        self.served: bool = False
         """Whether it has brought a whole reply."""
-        self.broke_its_word = False
+        self.broke_its_word: bool = False
         """Whether the server closed it although its last reply promised to keep it."""
         loop.add_reader(sock.fileno(), self._readable)
 

@@ -35,10 +35,10 @@ class View:
     def __init__(self, result: Result) -> None:
         self.result = result
         self.experiments: Sequence[Experiment] = result.experiments
-        self.deployments = list(dict.fromkeys(one.deployment for one in self.experiments))
-        self.prompt_sets = list(dict.fromkeys(one.prompts for one in self.experiments))
-        self.parameters = list(dict.fromkeys(self.parameters_of(one) for one in self.experiments))
-        self.loads = [one.load for one in sorted({one.load: one for one in self.experiments}.values(), key=_level)]
+        self.deployments: list[str] = list(dict.fromkeys(one.deployment for one in self.experiments))
+        self.prompt_sets: list[str] = list(dict.fromkeys(one.prompts for one in self.experiments))
+        self.parameters: list[str] = list(dict.fromkeys(self.parameters_of(one) for one in self.experiments))
+        self.loads: list[str] = [one.load for one in sorted({one.load: one for one in self.experiments}.values(), key=_level)]
 
     @cached_property
     def _varied(self) -> list[str]:
