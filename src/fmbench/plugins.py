@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable
 from difflib import get_close_matches
 from functools import cached_property
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from typing import Any, NamedTuple
 
 from fmbench.errors import PluginBroken, PluginError, PluginNotFound
 
-__all__ = ["DEPLOYERS", "INVOKERS", "PROMPT_SOURCES", "REPORTERS", "Plugin", "Plugins"]
+__all__ = ["DEPLOYERS", "INVOKERS", "PROMPT_SOURCES", "REPORTERS", "Plugin", "Plugins", "extra_for"]
 
-_EXTRAS = {"xllamacpp": "local", "gguf": "local", "transformers": "transformers", "torch": "transformers"}
-"""Which of our extras brings a module that an adapter may find missing."""
+_REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*).*?(?:;.*extra\s*==\s*['\"](?P<extra>[^'\"]+)['\"].*)?")
+"""A line of ``Requires-Dist``: ``xllamacpp==1.0; extra == "local"``."""
 
 
 class Plugin(NamedTuple):
@@ -63,32 +65,61 @@ class Plugins:
             PluginBroken: importing it failed.
             PluginError: two distributions registered it.
         """
+        if name not in self._found:
+            self.__dict__.pop("_found")  # it may have been installed since this process looked last
         entries = self._found.get(name, [])
         if not entries:
             raise PluginNotFound(self._unknown(name), group=self.group, name=name)
         if len(entries) > 1:
-            both = " and ".join(sorted(_distribution(entry) for entry in entries))
-            raise PluginError(f"the {self.what} {name!r} is claimed by both {both}: uninstall one", group=self.group, name=name)
+            raise PluginError(self._contested(entries), group=self.group, name=name)
         [entry] = entries
         try:
-            target: Callable[..., Any] = entry.load()
+            target = entry.load()
         except Exception as error:
             raise PluginBroken(self._broken(entry, error), group=self.group, name=name) from error
-        return target
-
-    def forget(self) -> None:
-        """Look again at the next question; for a process that installs distributions while it runs."""
-        self.__dict__.pop("_found", None)
+        if not callable(target):
+            text = (
+                f"the {self.what} {name!r} of {_distribution(entry)} is {entry.value}, which is neither a class nor a function"
+            )
+            raise PluginBroken(text, group=self.group, name=name)
+        made: Callable[..., Any] = target
+        return made
 
     def _unknown(self, name: str) -> str:
         near = get_close_matches(name, self.names(), n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(self.names()) or 'none'}"
         return f"there is no {self.what} called {name!r}; {hint}"
 
+    def _contested(self, entries: list[EntryPoint]) -> str:
+        claims = " and ".join(sorted({_distribution(entry) for entry in entries}))
+        if len({_distribution(entry) for entry in entries}) == 1:
+            return f"the {self.what} {entries[0].name!r} is registered twice by {claims}, with different targets"
+        return f"the {self.what} {entries[0].name!r} is claimed by both {claims}: uninstall one"
+
     def _broken(self, entry: EntryPoint, error: Exception) -> str:
-        text = f"the {self.what} {entry.name!r} of {_distribution(entry)} cannot be imported: {type(error).__name__}: {error}"
-        extra = _EXTRAS.get((error.name or "").split(".")[0]) if isinstance(error, ImportError) else None
-        return text if extra is None else f'{text}; install it with: pip install "fmbench-harness[{extra}]"'
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        text = f"the {self.what} {entry.name!r} of {_distribution(entry)} cannot be imported: {said}"
+        missing = error.name if isinstance(error, ImportError) else None
+        extra = None if missing is None or entry.dist is None else extra_for(missing, entry.dist)
+        return text if extra is None else f'{text}; install it with: pip install "{_distribution(entry)}[{extra}]"'
+
+
+def extra_for(module: str, distribution: Distribution) -> str | None:
+    """The smallest extra of a distribution that brings a module; ``None`` where none does.
+
+    Args:
+        module: Its import name, dotted or not; it is found where its distribution is called the same.
+        distribution: Whose extras.
+    """
+    lines = filter(None, map(_REQUIREMENT.fullmatch, distribution.requires or ()))
+    brought = [(line["extra"], _normal(line["name"])) for line in lines if line["extra"] is not None]
+    sizes = Counter(extra for extra, _ in brought)
+    able = {extra for extra, name in brought if name == _normal(module.partition(".")[0])}
+    return min(able, key=lambda extra: (sizes[extra], extra), default=None)
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _distribution(entry: EntryPoint) -> str:

@@ -2,11 +2,12 @@
 
 import sys
 import textwrap
+from importlib.metadata import distribution
 
 import pytest
 
 from fmbench.errors import PluginBroken, PluginError, PluginNotFound
-from fmbench.plugins import Plugins
+from fmbench.plugins import Plugins, extra_for
 
 GROUP = "fmbench.deployers"
 
@@ -16,10 +17,12 @@ def install(tmp_path, monkeypatch):
     """Install a distribution that registers names."""
     monkeypatch.syspath_prepend(str(tmp_path))
 
-    def make(distribution, names, module=""):
+    def make(distribution, names, module="", requires=()):
         info = tmp_path / f"{distribution.replace('-', '_')}-1.0.dist-info"
         info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n", encoding="utf-8")
+        metadata = ["Metadata-Version: 2.1", f"Name: {distribution}", "Version: 1.0"]
+        metadata += [f"Requires-Dist: {line}" for line in requires]
+        (info / "METADATA").write_text("\n".join(metadata) + "\n", encoding="utf-8")
         lines = [f"[{GROUP}]", *(f"{name} = {target}" for name, target in names.items())]
         (info / "entry_points.txt").write_text("\n".join(lines), encoding="utf-8")
         if module:
@@ -62,8 +65,56 @@ def test_a_broken_plugin_names_its_distribution(install):
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
-def test_a_missing_module_of_an_extra_says_which_to_install(install, monkeypatch):
-    monkeypatch.setitem(sys.modules, "xllamacpp", None)
-    install("stranger", {"needy": "needy_module:X"}, "import xllamacpp")
-    with pytest.raises(PluginBroken, match=r'pip install "fmbench-harness\[local\]"'):
+def test_a_missing_module_of_an_extra_says_which_to_install(install):
+    install(
+        "a-stranger",
+        {"needy": "needy_module:X"},
+        "import not_there.deep",
+        requires=("numpy", "Not.There>=2; extra == 'all'", "more; extra == 'all'", 'not-there>=2; extra == "gpu"'),
+    )
+    with pytest.raises(PluginBroken, match=r'pip install "a-stranger\[gpu\]"$'):
         Plugins(GROUP, "deployer").load("needy")
+
+
+def test_our_own_extras_are_known():
+    ours = distribution("fmbench-harness")
+    assert [extra_for(name, ours) for name in ("xllamacpp", "gguf.reader", "transformers", "numpy", "pandas")] == [
+        "local",
+        "local",
+        "transformers",
+        None,
+        None,
+    ]
+
+
+def test_a_missing_module_of_no_extra_is_only_told(install):
+    install("stranger", {"needy": "needy_module:X"}, "import not_there")
+    with pytest.raises(PluginBroken, match=r"No module named 'not_there'$"):
+        Plugins(GROUP, "deployer").load("needy")
+
+
+@pytest.mark.parametrize("target", ["odd_module:absent", "odd_module:NUMBER"])
+def test_a_target_that_is_no_adapter_is_refused(install, target):
+    install("stranger", {"odd": target}, "NUMBER = 3")
+    with pytest.raises(PluginBroken, match="'odd' of stranger"):
+        Plugins(GROUP, "deployer").load("odd")
+
+
+def test_a_name_registered_twice_by_one_distribution_is_refused(install):
+    install("stranger", {"twin": "a:X", "twin ": "b:Y"})
+    with pytest.raises(PluginError, match="'twin' is registered twice by stranger, with different targets"):
+        Plugins(GROUP, "deployer").load("twin")
+
+
+def test_what_is_installed_while_the_process_runs_is_found(install):
+    plugins = Plugins(GROUP, "deployer")
+    with pytest.raises(PluginNotFound):
+        plugins.load("late")
+    install("stranger", {"late": "late_module:Late"}, "class Late: pass")
+    assert plugins.load("late").__name__ == "Late"
+
+
+def test_a_broken_plugin_is_one_line(install):
+    install("stranger", {"bad": "wordy_module:X"}, "raise RuntimeError('one\\ntwo')")
+    with pytest.raises(PluginBroken, match=r"RuntimeError: one two$"):
+        Plugins(GROUP, "deployer").load("bad")
