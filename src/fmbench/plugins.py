@@ -48,6 +48,11 @@ class Plugins:
                 twins.append(entry)
         return found
 
+    def __contains__(self, name: str) -> bool:
+        if name not in self._found:
+            self.__dict__.pop("_found")  # it may have been installed since this process looked last
+        return name in self._found
+
     def names(self) -> tuple[str, ...]:
         """All registered names, sorted."""
         return tuple(sorted(self._found))
@@ -65,9 +70,7 @@ class Plugins:
             PluginBroken: importing it failed.
             PluginError: two distributions registered it.
         """
-        if name not in self._found:
-            self.__dict__.pop("_found")  # it may have been installed since this process looked last
-        entries = self._found.get(name, [])
+        entries = self._found[name] if name in self else []
         if not entries:
             raise PluginNotFound(self._unknown(name), group=self.group, name=name)
         if len(entries) > 1:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from fmbench.advice import SLO
 from fmbench.benchmark import Benchmark, Case
-from fmbench.config.document import Node, nearest, read_document
-from fmbench.config.parts import adapter, dataclass_of, load, resolve_path
+from fmbench.config.document import Node, kind, nearest, read_document
+from fmbench.config.kinds import annotations_of, value_of
+from fmbench.config.parts import adapter, load, resolve_path, value
 from fmbench.errors import ConfigError
 from fmbench.plugins import DEPLOYERS, INVOKERS, PROMPT_SOURCES, REPORTERS
 from fmbench.types import Parameters
@@ -20,6 +24,8 @@ __all__ = ["load_config"]
 
 SEEDS = "inference_parameters"
 """A file with this key has the form that the project's seed describes."""
+
+Reader = Callable[[Node], Any]
 
 
 def load_config(path: str | os.PathLike[str]) -> Benchmark:
@@ -32,23 +38,40 @@ def load_config(path: str | os.PathLike[str]) -> Benchmark:
     document = read_document(Path(path).expanduser())
     entries = dict(document.items())
     if SEEDS in entries:
-        entries[SEEDS].refuse(f"files with {SEEDS!r} cannot be read yet: give the keys of fmbench.Benchmark")
-    known = list(inspect.signature(Benchmark).parameters)
-    for name, node in entries.items():
-        if name not in known:
-            node.refuse(f"there is no key {name!r}; {nearest(name, known)}")
-    given = {name: _READERS.get(name, _plain)(node) for name, node in entries.items()}
-    given.setdefault("name", document.file.stem)
+        entries[SEEDS].refuse(
+            f"this is the older form of a configuration (it has {SEEDS!r}), which this version cannot read yet: "
+            "write it with the keys of fmbench.Benchmark"
+        )
+    given = {"name": document.file.stem, **_read(entries, _readers(Benchmark, _READERS), "there is no key")}
     try:
         return Benchmark(**given)
     except ConfigError as error:
-        raise ConfigError(f"{document.file}: {error}") from error
-    except TypeError as error:
-        raise ConfigError(f"{document.file}: a value is of the wrong kind: {error}") from error
+        _refuse_whole(document, entries, error)
 
 
-def _plain(node: Node) -> Any:
-    return node.value()
+def _readers(make: Callable[..., Any], special: Mapping[str, Reader]) -> dict[str, Reader]:
+    """How to read each parameter: its own way, or a plain value of the kind that its annotation says."""
+    annotations = annotations_of(make)
+
+    def plain(name: str) -> Reader:
+        return lambda node: value_of(node, annotations[name])
+
+    return {name: special.get(name) or plain(name) for name in inspect.signature(make).parameters}
+
+
+def _read(entries: Mapping[str, Node], readers: Mapping[str, Reader], unknown: str) -> dict[str, Any]:
+    for name, node in entries.items():
+        if name not in readers:
+            node.refuse(f"{unknown} {name!r}; {nearest(name, readers)}")
+    return {name: readers[name](node) for name, node in entries.items()}
+
+
+def _refuse_whole(document: Node, entries: Mapping[str, Node], error: ConfigError) -> NoReturn:
+    """Refuse what does not fit together, in the line of the key that the message begins with."""
+    word = re.match(r"\w+", str(error))
+    if word is not None and word[0] in entries:
+        entries[word[0]].refuse(str(error))
+    raise ConfigError(f"{document.file}: {error}") from error
 
 
 def _deployer(node: Node) -> Any:
@@ -56,7 +79,7 @@ def _deployer(node: Node) -> Any:
 
 
 def _invoker(node: Node) -> Any:
-    return adapter(node, INVOKERS)
+    return None if node.content is None else adapter(node, INVOKERS)
 
 
 def _source(node: Node) -> Any:
@@ -65,11 +88,16 @@ def _source(node: Node) -> Any:
 
 def _sources(node: Node) -> Any:
     """One source, a list of them, or a mapping of names of prompt sets to sources."""
-    if node.is_mapping:
-        entries = node.items()
-        if len(entries) != 1 or entries[0][0] not in PROMPT_SOURCES.names():
-            return {name: _source(source) for name, source in entries}
+    if node.is_mapping and not _is_source(node):
+        return {name: _source(source) for name, source in node.items()}
     return [_source(item) for item in node]
+
+
+def _is_source(node: Node) -> bool:
+    """Whether a mapping is ``{source: {its fields}}`` and not ``{name: source}``; a name mistyped is still a source's."""
+    names = [name for name, _ in node.items()]
+    known = PROMPT_SOURCES
+    return len(names) == 1 and (names[0] in known or bool(get_close_matches(names[0], known.names(), n=1, cutoff=0.8)))
 
 
 def _reporter(node: Node) -> Any:
@@ -77,52 +105,60 @@ def _reporter(node: Node) -> Any:
 
 
 def _slo(node: Node) -> SLO:
-    try:
-        return _slo_of(node.value())
-    except (ConfigError, TypeError) as error:
-        node.refuse(f"slo: {error}")
-
-
-def _slo_of(value: Any) -> SLO:
     """An SLO out of a mapping, or of the command line's text."""
-    return SLO(**value) if isinstance(value, Mapping) else SLO.parse(str(value))
+    value = node.value()
+    if isinstance(value, str):
+        return _told(node, lambda: SLO.parse(value))
+    if not isinstance(value, dict):
+        node.refuse(f"slo must be a mapping, such as {{latency_p95_seconds: 5}}, not {kind(value)}")
+    for name, limit in node.items():
+        _told(limit, partial(SLO, **{name: value_of(limit, float)}))
+    return _told(node, lambda: SLO(**value))
+
+
+def _told(node: Node, make: Callable[[], SLO]) -> SLO:
+    try:
+        return make()
+    except ConfigError as error:
+        node.refuse(str(error))
 
 
 def _parameters(node: Node) -> Any:
-    if node.is_list:
-        return [dataclass_of(Parameters, item) for item in node]
-    return dataclass_of(Parameters, node)
+    return [_one_parameters(item) for item in node] if node.is_list else _one_parameters(node)
+
+
+def _one_parameters(node: Node) -> Parameters:
+    if not node.is_mapping:
+        node.refuse(f"{node.what} must be a mapping (name: value), not {kind(node.value())}")
+    made: Parameters = value(Parameters, node.what, node, node)
+    return made
 
 
 def _tokenizer(node: Node) -> Any:
-    return resolve_path(node.value(), node.file.parent)
+    return resolve_path(value_of(node, str | None), node.file.parent)
 
 
 def _case(node: Node) -> Case:
-    readers: dict[str, Callable[[Node], Any]] = {
+    special: dict[str, Reader] = {
         "deployer": _deployer,
         "prompts": _source,
         "load": load,
-        "parameters": _parameters,
+        "parameters": _one_parameters,
         "invoker": _invoker,
         "tokenizer": _tokenizer,
-        "name": _plain,
     }
     entries = dict(node.items())
-    for name, value in entries.items():
-        if name not in readers:
-            value.refuse(f"a case has no {name!r}; {nearest(name, readers)}")
     for name in ("deployer", "prompts", "load"):
         if name not in entries:
             node.refuse(f"a case needs {name!r}")
-    return Case(**{name: readers[name](value) for name, value in entries.items()})
+    return Case(**_read(entries, _readers(Case, special), "a case has no"))
 
 
-def _each(read: Callable[[Node], Any]) -> Callable[[Node], list[Any]]:
+def _each(read: Reader) -> Callable[[Node], list[Any]]:
     return lambda node: [read(item) for item in node]
 
 
-_READERS: Mapping[str, Callable[[Node], Any]] = {
+_READERS: Mapping[str, Reader] = {
     "deployers": _each(_deployer),
     "prompts": _sources,
     "loads": _each(load),
