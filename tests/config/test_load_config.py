@@ -9,6 +9,7 @@ from fmbench import SLO, Benchmark, Concurrency, ConfigError, ConstantRate, Plug
 from fmbench.config.document import Node
 from fmbench.config.kinds import annotations_of
 from fmbench.config.reading import _READERS, _readers
+from fmbench.deployers import LlamaCpp
 from fmbench.invokers import OpenAI
 
 GOOD = """
@@ -113,6 +114,11 @@ def test_cases_one_by_one(write):
         ("keep_text: 'no'\n", r"c\.yml:1: keep_text must be true or false, not a text"),
         ("warmup: yes\n", r"c\.yml:1: warmup must be a whole number, not a truth value"),
         ("stop_on_errors: 2.5\n", r"c\.yml:1: stop_on_errors must be a whole number, not a number"),
+        ("max_hours: yes\n", r"c\.yml:1: max_hours must be a number, not a truth value"),
+        ("loads:\n  - concurrency: 1\n  - 4\n", r"c\.yml:3: loads: a load is a name"),
+        ("deployers: {endpoint: {url: 'ftp://x', model: [a]}}\n", r"c\.yml:1: endpoint: url: must be http[^;]*$"),
+        ("cases: [{deployer: llamacpp, prompts: {dataset: a}, load: {concurrency: 1}, parameters: [{seed: 1}]}]\n",
+         r"c\.yml:1: parameters must be a mapping \(name: value\), not a list"),
         ("columns: [1]\n", r"c\.yml:1: columns must be a list of texts, not a list"),
         ("tokenizer: [a]\n", r"c\.yml:1: tokenizer must be a text, not a list"),
         ("slo:\n", r"c\.yml:1: slo must be a mapping, such as \{latency_p95_seconds: 5\}, not nothing"),
@@ -190,6 +196,35 @@ def test_the_shortest_forms(write, tmp_path):
     assert benchmark._columns == ("endpoint.EndpointName",)
     assert (first.parameters.stop, second.parameters.stop) == (["\n"], ["a", "b"])
     assert benchmark.slo == SLO(latency_p95_seconds=5, ttft_p99_seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "names"),
+    [
+        ("{dataset2: {dataset: a}}", ["dataset2"]),
+        ("{dataset2: {dataset: a}, dataset3: {dataset: b}}", ["dataset2", "dataset3"]),
+        ("{qa: {dataset: {paths: a}}}", ["qa"]),
+        ("{dataset: {paths: a, name: mine}}", ["mine"]),
+    ],
+)
+def test_prompt_sets_may_have_names(write, prompts, names):
+    benchmark = load_config(write(f"deployers: {{endpoint: 'http://x'}}\nprompts: {prompts}\nloads: {{concurrency: 1}}\n"))
+    assert [one.prompts.name for one in benchmark._asked] == names
+
+
+def test_nothing_given_is_the_default(write):
+    text = """
+        deployers:
+          - llamacpp:
+          - endpoint: {url: "http://x", invoker: null, name: "010"}
+        prompts: {dataset: {paths: a, template: "one\\ntwo"}}
+        loads: {concurrency: 1}
+        invoker:
+    """
+    first, second = load_config(write(text))._asked
+    assert first.deployment.deployer == LlamaCpp()
+    assert (second.invoker, second.deployment.deployer.invoker, second.deployment.name) == (None, None, "010")
+    assert first.prompts.source.template == "one\ntwo"
 
 
 def test_a_home_folder_is_known(write, monkeypatch, tmp_path):

@@ -1,8 +1,9 @@
 """Adapters by name, from distributions that are really installed (in a folder of the test's)."""
 
+import shutil
 import sys
 import textwrap
-from importlib.metadata import distribution
+from importlib.metadata import distribution, entry_points
 
 import pytest
 
@@ -56,6 +57,15 @@ def test_two_distributions_that_claim_one_name_are_both_named(install):
     install("second-one", {"twin": "b:Y"})
     with pytest.raises(PluginError, match="'twin' is claimed by both first-one and second-one"):
         Plugins(GROUP, "deployer").load("twin")
+
+
+def test_a_distribution_that_is_found_twice_is_one(install, tmp_path, monkeypatch):
+    install("stranger", {"mine": "seen_module:Mine"}, "class Mine: pass")
+    (tmp_path / "copy").mkdir()
+    shutil.copytree(tmp_path / "stranger-1.0.dist-info", tmp_path / "copy" / "stranger_again-1.0.dist-info")
+    monkeypatch.syspath_prepend(str(tmp_path / "copy"))
+    assert len(list(entry_points(group=GROUP, name="mine"))) == 2
+    assert Plugins(GROUP, "deployer").load("mine").__name__ == "Mine"
 
 
 def test_a_broken_plugin_names_its_distribution(install):

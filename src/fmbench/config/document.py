@@ -111,7 +111,7 @@ def kind(value: Any) -> str:
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8-sig")
+        return file.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"{file} does not exist") from None
     except UnicodeDecodeError as error:
@@ -150,7 +150,7 @@ class _Reader:
         return tuple(self.node(item, what, _line(item)) for item in found.value)
 
     def _scalar(self, found: yaml.ScalarNode, place: Node) -> Any:
-        if found.style is None and _SURPRISE.fullmatch(found.value) and found.tag.endswith((":int", ":float")):
+        if _SURPRISE.fullmatch(found.value) and found.tag.endswith((":int", ":float")):
             place.refuse(f"{place.what}: YAML reads {found.value} as another number: write it in quotes, or as a plain number")
         try:
             return self._loader.construct_object(found)

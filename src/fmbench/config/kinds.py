@@ -56,7 +56,7 @@ def _words(annotation: Any) -> list[str]:
 
 def _takes_texts(annotation: Any) -> bool:
     several = get_args(annotation) if _is_union(annotation) else (annotation,)
-    return any(get_origin(one) is Sequence for one in several) and str not in several
+    return any(get_origin(one) is Sequence for one in several)
 
 
 def _is_union(annotation: Any) -> bool:

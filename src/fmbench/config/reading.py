@@ -95,9 +95,16 @@ def _sources(node: Node) -> Any:
 
 def _is_source(node: Node) -> bool:
     """Whether a mapping is ``{source: {its fields}}`` and not ``{name: source}``; a name mistyped is still a source's."""
-    names = [name for name, _ in node.items()]
-    known = PROMPT_SOURCES
-    return len(names) == 1 and (names[0] in known or bool(get_close_matches(names[0], known.names(), n=1, cutoff=0.8)))
+    entries = node.items()
+    if len(entries) != 1:
+        return False
+    [(name, inner)] = entries
+    if name in PROMPT_SOURCES:
+        return True
+    names = [name for name, _ in inner.items()] if inner.is_mapping else [inner.content]
+    return not (len(names) == 1 and names[0] in PROMPT_SOURCES) and bool(
+        get_close_matches(name, PROMPT_SOURCES.names(), n=1, cutoff=0.8)
+    )
 
 
 def _reporter(node: Node) -> Any:
