@@ -298,6 +298,8 @@ class TestStrangers:
         """
         (tmp_path / "strange_module.py").write_text(textwrap.dedent(module), encoding="utf-8")
         monkeypatch.syspath_prepend(str(tmp_path))
+        yield
+        vars(PROMPT_SOURCES).pop("_found", None)  # what it found is gone after this test
         monkeypatch.delitem(sys.modules, "strange_module", raising=False)
 
     REST = "deployers: {endpoint: 'http://x'}\nloads: {concurrency: 1}\n"

@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from fmbench import FmbenchError
+from fmbench.cli.ending import BAD_USE, EXPECTED, mend_streams, tell
 
 if TYPE_CHECKING:
-    from fmbench import SLO, Result
+    from fmbench import SLO
 
-__all__ = ["main"]
-
-BAD_USE = 2
-INTERRUPTED = 130
+__all__ = ["commands", "main"]
 
 
 class _Slo(click.ParamType):  # type: ignore[type-arg]  # generic only for its checkers
@@ -38,18 +35,22 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON 
 _out_option = click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="The run's folder; runs/NAME-TIME by default."
 )
-_directory_argument = click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
-_config_argument = click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+_directory_argument = click.argument("directory", type=click.Path(path_type=Path))
+_config_argument = click.argument("config", type=click.Path(path_type=Path))
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, invoke_without_command=True)
 @click.version_option(package_name="fmbench-harness", prog_name="fmbench")
-def commands() -> None:
+@click.pass_context
+def commands(context: click.Context) -> None:
     """Benchmark foundation-model endpoints: latency, throughput and cost, with the error of the measurement shown.
 
     Exit status: 0 done and valid; 1 done, but invalid, an SLO missed, a deployment failed or a limit reached; 2 wrong use or
     configuration; 3 something could not be deleted; 130 interrupted, after everything was taken down.
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(BAD_USE)
 
 
 @commands.command()
@@ -61,7 +62,7 @@ def quickstart(out: Path | None, as_json: bool) -> NoReturn:
     from fmbench.cli.running import run_benchmark  # noqa: PLC0415 - see above
 
     benchmark = quickstart_benchmark()
-    sys.exit(run_benchmark(benchmark, out, as_json=as_json, requests_per_minute=REQUESTS_PER_MINUTE))
+    sys.exit(run_benchmark(benchmark, out, as_json=as_json, resumable=False, requests_per_minute=REQUESTS_PER_MINUTE))
 
 
 @commands.command()
@@ -111,11 +112,15 @@ def report(directory: Path, reporters: tuple[str, ...]) -> None:
 def advise(directory: Path, slo: SLO | None, requests_per_minute: float | None, as_json: bool) -> NoReturn:
     """Say which measured configuration is the cheapest that keeps to an SLO, and how many of it are needed."""
     from fmbench import Result  # noqa: PLC0415 - see above
+    from fmbench.cli.outcome import advice_status  # noqa: PLC0415 - see above
+    from fmbench.cli.showing import show_advice  # noqa: PLC0415 - see above
 
-    result: Result = Result.load(directory)
-    advice = result.advise(slo, requests_per_minute=requests_per_minute)
-    click.echo(json.dumps(advice.as_dict(), indent=2) if as_json else str(advice))
-    sys.exit(0 if advice.best is not None else 1)
+    advice = Result.load(directory).advise(slo, requests_per_minute=requests_per_minute)
+    if as_json:
+        click.echo(json.dumps(advice.as_dict(), indent=2, allow_nan=False))
+    else:
+        show_advice(advice)
+    sys.exit(advice_status(advice))
 
 
 @commands.command()
@@ -134,15 +139,9 @@ def plugins(as_json: bool) -> None:
 
 def main() -> NoReturn:
     """Run a command; a user's mistake is one line and status 2, never a traceback."""
+    mend_streams()
     try:
         status = commands.main(prog_name="fmbench", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(BAD_USE)
-    except FmbenchError as error:
-        click.echo(f"fmbench: {error}", err=True)
-        sys.exit(BAD_USE)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("fmbench: interrupted; everything that was deployed is taken down", err=True)
-        sys.exit(INTERRUPTED)
+    except EXPECTED as error:
+        sys.exit(tell(error))
     sys.exit(status if isinstance(status, int) else 0)

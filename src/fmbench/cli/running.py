@@ -1,86 +1,94 @@
-"""Running a benchmark for the terminal: where it goes, signals, progress, what came out, and the exit status."""
+"""Running a benchmark for the terminal: where it goes, how it goes, what came out, and the exit status."""
 
 from __future__ import annotations
 
 import json
 import re
-import signal
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import click
 
 from fmbench import Benchmark, Result
+from fmbench.cli.ending import EXPECTED, STANDING, drop_stdout, say, tell
+from fmbench.cli.outcome import exit_status, nothing_measured, standing
 from fmbench.cli.progress import shown_progress
 from fmbench.cli.showing import result_object, show_result
-from fmbench.journal import Journal
+from fmbench.cli.signals import interruptible
 
-__all__ = ["exit_status", "run_benchmark"]
+__all__ = ["run_benchmark"]
 
-SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
-INVALID = 1
-STANDING = 3
+INTERRUPTED_RUN = "interrupted; everything that was deployed is taken down, and what was measured is in {}"
+RESUMING = ": go on with --out {} --resume"
 
 
 def run_benchmark(
-    benchmark: Benchmark, out: Path | None, *, as_json: bool, resume: bool = False, requests_per_minute: float | None = None
+    benchmark: Benchmark,
+    out: Path | None,
+    *,
+    as_json: bool,
+    resume: bool = False,
+    resumable: bool = True,
+    requests_per_minute: float | None = None,
 ) -> int:
-    """Run it and print what came out; the exit status."""
+    """Run it and print what came out; the exit status.
+
+    Args:
+        benchmark: What to run.
+        out: The run's folder; ``None`` takes one by name and time.
+        as_json: Whether to print one JSON object.
+        resume: Whether to go on with an unfinished run.
+        resumable: Whether the user can be told to resume.
+        requests_per_minute: The rate to advise for.
+    """
     directory = _default_directory(benchmark.name) if out is None else out
-    with _signals(), shown_progress() as on_progress:
-        result = benchmark.run(directory, resume=resume, on_progress=on_progress)
+    try:
+        result = _run(benchmark, directory, resume=resume)
+    except KeyboardInterrupt:
+        ended = KeyboardInterrupt(INTERRUPTED_RUN.format(directory) + (RESUMING.format(directory) if resumable else ""))
+        return STANDING if _tell_standing(directory) else tell(ended)
+    except EXPECTED as error:
+        status = tell(error)
+        return STANDING if _tell_standing(directory) else status
+    except BaseException:
+        _tell_standing(directory)
+        raise
+    left = _tell_standing(directory)  # before the rest, which may have no reader
+    if (why := nothing_measured(result)) is not None:
+        say(why)
+    try:
+        _print(result, requests_per_minute, as_json=as_json)
+    except BrokenPipeError:
+        drop_stdout()
+    return STANDING if left else exit_status(result)
+
+
+def _run(benchmark: Benchmark, directory: Path, *, resume: bool) -> Result:
+    planned = [row.deployment for row in benchmark.plan().rows]
+    with shown_progress(planned) as screen, interruptible(screen.say):
+        return benchmark.run(directory, resume=resume, on_progress=screen)
+
+
+def _print(result: Result, requests_per_minute: float | None, *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(result_object(result, requests_per_minute), indent=2))
+        click.echo(json.dumps(result_object(result, requests_per_minute), indent=2, allow_nan=False))
     else:
         show_result(result, requests_per_minute)
-    return _standing(directory) or exit_status(result)
 
 
-def exit_status(result: Result) -> int:
-    """0 where the result is whole and valid and something meets the SLO, else 1."""
-    failed = any(deployment.status == "failed" for deployment in result.deployments)
-    limited = any(problem["kind"] == "limit" for problem in result.problems)
-    missed = result.slo is not None and result.advise().best is None
-    return INVALID if failed or limited or missed or result.verdict == "fail" else 0
-
-
-def _standing(directory: Path) -> int:
-    """Tell, loudly, what was created and is not deleted."""
-    standing = Journal(directory).standing()
-    for entry in standing:
-        rate = entry.get("usd_per_hour")
-        price = "at a price that is not known" if rate is None else f"at {rate:g} USD an hour"
-        click.echo(f"fmbench: STILL THERE, {price}: {json.dumps(entry['handle'])}", err=True)
-    return STANDING if standing else 0
+def _tell_standing(directory: Path) -> bool:
+    """Tell, loudly, what was created and is not deleted; whether there is anything."""
+    lines = standing(directory)
+    for line in lines:
+        say(line)
+    return bool(lines)
 
 
 def _default_directory(name: str) -> Path:
+    """A folder that is not there yet."""
     now = datetime.now().astimezone()
-    return Path("runs") / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}-{now:%Y%m%d-%H%M%S}"
-
-
-@contextmanager
-def _signals() -> Iterator[None]:
-    """Have what would end the process end the run instead, so that everything is taken down.
-
-    Only the command line does this; the library leaves the caller's handlers alone.
-    """
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before: dict[int, Any] = {}
-    for name in SIGNALS:
-        if hasattr(signal, name):
-            before[getattr(signal, name)] = signal.signal(getattr(signal, name), interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        sys.stderr.flush()
+    stem = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}-{now:%Y%m%d-%H%M%S}"
+    number = 1
+    while (directory := Path("runs") / (stem if number == 1 else f"{stem}-{number}")).exists():
+        number += 1
+    return directory
