@@ -11,6 +11,7 @@ from fmbench.config.kinds import annotations_of
 from fmbench.config.reading import _READERS, _readers
 from fmbench.deployers import LlamaCpp
 from fmbench.invokers import OpenAI
+from fmbench.plugins import PROMPT_SOURCES
 
 GOOD = """
 name: mine
