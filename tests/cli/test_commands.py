@@ -79,17 +79,17 @@ def test_json_is_one_object_and_nothing_else(tmp_path, config):
         ({"fault": "html"}, "HTML came instead of JSON"),
     ],
 )
-def test_an_endpoint_that_only_fails_is_told_and_gives_status_1(tmp_path, config, options, told):
+def test_an_endpoint_that_only_fails_is_told_and_gives_status_2(tmp_path, config, options, told):
     with FakeServer(**options) as server:
         done = fmbench("run", config(server.url, stop_on_errors=5), "--out", tmp_path / "r")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert told in done.stdout
     assert "Traceback" not in done.stderr
 
 
-def test_a_deployment_that_fails_gives_status_1(tmp_path, config):
+def test_a_deployment_that_fails_gives_status_2(tmp_path, config):
     done = fmbench("run", config("http://127.0.0.1:9"), "--out", tmp_path / "r")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "nothing accepts connections at http://127.0.0.1:9" in done.stdout + done.stderr
 
 

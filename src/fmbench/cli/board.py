@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from fmbench import Progress as News
@@ -12,6 +13,7 @@ from fmbench import Progress as News
 __all__ = ["Board"]
 
 BAR_CELLS = 24
+LEAST_BAR_CELLS = 8
 LEAST_NAME_CELLS = 12
 _STATES = {"deploying": "starting", "deployed": "up", "deleting": "being taken down"}
 _STYLES = {"starting": "yellow", "up": "green", "being taken down": "yellow"}
@@ -40,9 +42,11 @@ class Board:
 
     Args:
         planned: The deployment of each experiment that is planned; empty where that is not known.
+        starts: Whether the start of something is worth a line, as it is where ``rows`` are not shown.
     """
 
     planned: Iterable[str] = ()
+    starts: bool = True
     _deployments: dict[str, _Deployment] = field(default_factory=dict)
     _running: _Experiment | None = None
     _step: str | None = None
@@ -60,7 +64,7 @@ class Board:
             at: Seconds since the beginning.
 
         Returns:
-            The line that is worth keeping: the start or the end of something.
+            The line that is worth keeping.
         """
         if news.event in {"prompts", "reporting", "reported"}:
             self._step = {"prompts": "drawing prompts", "reporting": f"writing {news.message}"}.get(news.event)
@@ -94,7 +98,8 @@ class Board:
             one.state = "gone"
             return f"{name} is gone"
         one.state, one.since = _STATES[news.event], at
-        return None if news.event == "deleting" else f"{name} is {one.state}"
+        told = news.event == "deployed" or (news.event == "deploying" and self.starts)
+        return f"{name} is {one.state}" if told else None
 
     def _hear_of_experiment(self, news: News, at: float) -> str | None:
         name = news.experiment or "?"
@@ -107,7 +112,7 @@ class Board:
             self._measured += 1
             self._deployments.setdefault(news.deployment or "?", _Deployment()).measured += 1
             return f"{name}: {news.done} requests{_failed(news.errors)} in {at - running.since:.1f} s"
-        return f"{name} begins" if news.event == "measuring" else None
+        return f"{name} begins" if news.event == "measuring" and self.starts else None
 
     def _deployment_row(self, name: str, one: _Deployment, at: float) -> Text:
         names = max(LEAST_NAME_CELLS, *map(len, self._deployments))
@@ -120,9 +125,10 @@ class Board:
     def _experiment_row(one: _Experiment, at: float, width: int, *, ascii_only: bool) -> Text:
         counts = f"{one.done}" if one.total is None else f"{one.done}/{one.total}"
         tail = Text(f" {counts}").append(_failed(one.errors), "bold red").append(f"  {_clock(at - one.since)}", "dim")
-        cells = min(BAR_CELLS, width - tail.cell_len - LEAST_NAME_CELLS - 1)
+        # A name ends in what tells it from others, so the bar gives way first.
+        cells = max(LEAST_BAR_CELLS, min(BAR_CELLS, width - tail.cell_len - cell_len(one.name) - 1))
         bar = Text()
-        if one.total and cells > 1:
+        if one.total:
             full = min(cells, cells * one.done // one.total)
             bar.append(" " + ("#" if ascii_only else "━") * full, "green").append(
                 ("." if ascii_only else "─") * (cells - full), "dim"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fmbench import Advice, Experiment, Result
-from fmbench.cli.ending import DONE, INVALID
+from fmbench.cli.ending import BAD_USE, DONE, INVALID
 from fmbench.journal import Journal
 
 __all__ = ["advice_status", "exit_status", "nothing_measured", "standing"]
@@ -28,7 +28,9 @@ _REMEDIES = {
 
 
 def exit_status(result: Result) -> int:
-    """0 where the result is whole and valid and something meets the SLO, else 1."""
+    """0 where the result is whole and valid and something meets the SLO, 2 where nothing at all was measured, else 1."""
+    if nothing_measured(result) is not None:
+        return BAD_USE
     failed = any(deployment.status == "failed" for deployment in result.deployments)
     missed = result.slo is not None and not _met(result.advise())
     return INVALID if failed or _limited(result) or missed or result.verdict == "fail" else DONE

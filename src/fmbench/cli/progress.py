@@ -30,7 +30,8 @@ class Screen:
     """Where a run's news go: it is what ``on_progress`` takes; it may be called from any thread, and returns at once."""
 
     def __init__(self, planned: Iterable[str]) -> None:
-        self._board = Board(planned)
+        self._live = sys.stderr.isatty()
+        self._board = Board(planned, starts=not self._live)
         self._begun = time.monotonic()
         self._news: SimpleQueue[News | str | None] = SimpleQueue()
         self._thread = Thread(target=self._show, name="fmbench-progress", daemon=True)
@@ -53,7 +54,7 @@ class Screen:
     def _show(self) -> None:
         # A terminal that is gone, or a pipe that nobody reads any more, is no reason to end a run: it goes on untold.
         with suppress(OSError, ValueError):
-            if sys.stderr.isatty():
+            if self._live:
                 self._show_live()
             else:
                 for line in self._lines(timeout=None):
@@ -69,7 +70,7 @@ class Screen:
             for line in self._lines(timeout=DRAW_SECONDS):
                 now = time.monotonic()
                 if line is not None:
-                    console.print(line, markup=False, soft_wrap=True)
+                    console.print(line, markup=False)
                 if line is not None or now - drawn >= DRAW_SECONDS:
                     live.update(self._board.rows(now - self._begun, console.width, ascii_only=ascii_only), refresh=True)
                     drawn = now

@@ -92,7 +92,7 @@ def _summary(result: Result) -> Table:
     rows = [_experiment(one) for one in result.experiments]
     if all(row[2] == "0" for row in rows):
         headings, rows = _without(headings, 2), [_without(row, 2) for row in rows]
-    caption = f"latency and TTFT in milliseconds; {UNKNOWN}: not known, by too few requests or none\n"
+    caption = f"times in milliseconds; {UNKNOWN}: not known (too few requests, or none)\n"
     title = Text(f"{result.name} (simulated)" if result.simulated else result.name)
     return _table(headings, rows, title=title, title_justify="left", caption=Text(caption), caption_justify="left")
 
