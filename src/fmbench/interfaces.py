@@ -167,6 +167,7 @@ class Exchange:
     def close(self) -> None:
         """The engine's: ``send`` has ended, and later calls are ignored."""
         self._closed = True
+        self.on_piece = None  # it holds on to us: without it, nobody has to look for what is left of a request
 
     def _stamp(self, at: int | None) -> int:
         if at is None:

@@ -59,6 +59,7 @@ class RecordLog:
         fresh = path.with_suffix(".fresh")
         self._file = fresh.open("wb")
         self._writer = pa.ipc.new_stream(self._file, schema())
+        pa.array([])  # the first array imports pandas, which takes a third of a second: not while requests are in flight
         for batch in kept:
             self._writer.write_batch(batch)
         self._file.flush()

@@ -1,6 +1,8 @@
 """A server that does exactly what a test tells it, on a real socket."""
 
 import asyncio
+import shutil
+import subprocess
 import time
 from contextlib import asynccontextmanager
 
@@ -72,3 +74,18 @@ def serving():
 @pytest.fixture
 def exchange():
     return lambda name="r1": Exchange(name, time.perf_counter_ns)
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is not installed")
+    folder = tmp_path_factory.mktemp("tls")
+    key, cert = folder / "key.pem", folder / "cert.pem"
+    subprocess.run(
+        [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
+         "subjectAltName=DNS:localhost", "-keyout", key, "-out", cert],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return key, cert

@@ -3,10 +3,7 @@
 import asyncio
 import contextlib
 import os
-import shutil
 import socket
-import ssl
-import subprocess
 import sys
 import time
 
@@ -304,44 +301,3 @@ def test_line_breaks_do_not_get_into_a_head(serving):
                     pass
 
     asyncio.run(main())
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("openssl is not installed")
-    folder = tmp_path_factory.mktemp("tls")
-    key, cert = folder / "key.pem", folder / "cert.pem"
-    subprocess.run(
-        [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
-         "subjectAltName=DNS:localhost", "-keyout", key, "-out", cert],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return key, cert
-
-
-def test_tls_brings_the_same_with_the_certificate_verified(run, serving, exchange, certificate):
-    key, cert = certificate
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(cert, key)
-    body = b"x" * 300_000
-
-    async def main():
-        act = always(b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n", body)
-        async with serving(act, ssl=context) as (url, _):
-            trusting = ssl.create_default_context(cafile=cert)
-            sink = exchange()
-            async with connect(url, connections=0, ssl_context=trusting) as client:
-                await client.send(client.prepare("POST", "/", body=b"{}"), sink)
-                await client.send(client.prepare("POST", "/", body=b"{}"), exchange("again"))
-            with pytest.raises(InvokeError, match="self-signed certificate") as caught:
-                await send(url, exchange())
-            assert caught.value.kind == "connect"
-            return sink
-
-    sink = run(main())
-    assert b"".join(sink.pieces) == body
-    assert sink.tls_ns > 0
-    if sys.platform == "linux":
-        assert sink.kernel

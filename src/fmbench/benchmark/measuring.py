@@ -122,13 +122,17 @@ def _encode(session: Session, prompts: Sequence[Prompt], one: Asked) -> list[Req
 
 @contextmanager
 def _quiet() -> Generator[None]:
-    """Spare the loop the garbage collector's long passes over what was there before."""
+    """Spare the loop the garbage collector's passes, of 10 to 30 ms at 512 streams: what measuring makes holds no cycles."""
+    collecting = gc.isenabled()
     gc.collect()
     gc.freeze()
+    gc.disable()
     try:
         yield
     finally:
         gc.unfreeze()
+        if collecting:
+            gc.enable()
 
 
 @contextmanager

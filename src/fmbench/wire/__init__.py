@@ -7,9 +7,10 @@ sends a prepared request and hands each piece of the reply to the exchange with 
 
 from __future__ import annotations
 
-from fmbench.wire.client import Client, Prepared, connect
+from fmbench.wire.client import Client, connect
 from fmbench.wire.clock import KernelClock
-from fmbench.wire.connection import Sink
 from fmbench.wire.events import EventReader
+from fmbench.wire.reply import Sink
+from fmbench.wire.request import Prepared
 
 __all__ = ["Client", "EventReader", "KernelClock", "Prepared", "Sink", "connect"]

@@ -3,42 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
-import time
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
-from urllib.parse import urlsplit
 
-from fmbench.errors import ConfigError, InvokeError
+from fmbench.errors import InvokeError
 from fmbench.types import Head
-from fmbench.wire.clock import KernelClock
-from fmbench.wire.connection import Connection, Sink, stamp_arrivals
-from fmbench.wire.tls import Tls, client_context
+from fmbench.wire.clock import KernelClock, Stamping
+from fmbench.wire.connection import Connection
+from fmbench.wire.dialling import Dialler
+from fmbench.wire.origin import origin_of
+from fmbench.wire.reply import Sink
+from fmbench.wire.request import Prepared, prepared_request
+from fmbench.wire.tls import client_context
 
-__all__ = ["Client", "Prepared", "connect"]
+__all__ = ["Client", "connect"]
 
 CLOCK_SECONDS = 1.0
 """How often the kernel's clock is compared with ours."""
 SPARE_SHARE = 8
 """One connection to spare for so many in use, and one more."""
-STAMPING_SECONDS = 0.02
-"""The kernel turns its stamping on in the background when the first socket asks: what arrives before has no time."""
 OPENED_AT_ONCE = 64
 """A listening queue may be no longer than 128."""
+LEAST_LIFE_NS = 1_000_000_000
+"""A connection that its server closed sooner without having served is not replaced: the next would fare no better."""
 NONE: Mapping[str, str] = MappingProxyType({})
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A request made ready off the clock; only its id is missing."""
-
-    before_id: bytes
-    after_id: bytes
 
 
 @asynccontextmanager
@@ -65,14 +56,13 @@ async def connect(
         ssl_context: For https; without one, certificates are verified against the system's authorities.
 
     Raises:
-        ConfigError: the URL cannot be used.
+        ConfigError: the URL or a header cannot be used.
     """
     client = Client(
         url, headers=headers, keep_alive=keep_alive, connect_timeout_seconds=connect_timeout_seconds, ssl_context=ssl_context
     )
     try:
         await client.open(connections)
-        await asyncio.sleep(STAMPING_SECONDS if connections else 0)
         yield client
     finally:
         await client.close()
@@ -90,27 +80,22 @@ class Client:
         connect_timeout_seconds: float = 10.0,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ConfigError(f"url must be http://… or https://…, not {url!r}")
-        if parts.username is not None or parts.password is not None:
-            raise ConfigError("url must not hold a user or password; send a header instead")
-        self._loop = asyncio.get_running_loop()
-        self._host = parts.hostname
-        self._port = parts.port or (443 if parts.scheme == "https" else 80)
-        self._path = parts.path.rstrip("/")
-        self._context = (ssl_context or client_context()) if parts.scheme == "https" else None
-        self._timeout = connect_timeout_seconds
-        once: Mapping[str, str] = NONE if keep_alive else {"Connection": "close"}
-        self._common = _head_lines({"Host": parts.netloc, "Accept-Encoding": "identity", **once, **headers})
+        self._origin = origin_of(url)
+        self._headers = {name.lower(): (name, value) for name, value in headers.items()}
+        self._once = not keep_alive
         self._keep = keep_alive
-        self._addresses: list[Any] = []
+        self.prepare("GET", "/")  # a header that cannot be sent is told of now
+        self._loop = asyncio.get_running_loop()
+        context = (ssl_context or client_context()) if self._origin.secure else None
+        self._dialler = Dialler(self._loop, self._origin, context, connect_timeout_seconds)
         self._all: set[Connection] = set()
         self._free: deque[Connection] = deque()
         self._wanted = self._target = 0
         self._opening: set[asyncio.Task[None]] = set()
+        self._closed = False
         self.clock: KernelClock = KernelClock()
         """Maps the kernel's stamps; its ``step_ns`` tells how well."""
+        self._stamping = Stamping()
         self._timer = self._loop.call_later(CLOCK_SECONDS, self._sample_clock)
 
     async def open(self, connections: int) -> None:
@@ -119,10 +104,14 @@ class Client:
         They are used in turn. A server may close one right after a reply that promised to keep it: with some to spare that
         is often noticed before the connection is used again, and another is opened while nothing waits for it.
         """
+        if not connections:
+            return
         self._wanted = connections
         self._set_target()
-        while len(self._all) < self._target:
-            count = min(OPENED_AT_ONCE, self._target - len(self._all))
+        await self._stamping.begun()
+        missing = self._target - len(self._all)
+        for start in range(0, missing, OPENED_AT_ONCE):  # each once: a server may close them as fast as they are opened
+            count = min(OPENED_AT_ONCE, missing - start)
             outcomes = await asyncio.gather(*(self._connect() for _ in range(count)), return_exceptions=True)
             self._free.extend(outcome for outcome in outcomes if isinstance(outcome, Connection))
             failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
@@ -138,9 +127,11 @@ class Client:
         self._target = self._wanted + spare if self._wanted else 0
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection; requests under way fail."""
+        self._closed = True
         self._target = 0
         self._timer.cancel()
+        self._stamping.close()
         for task in self._opening:
             task.cancel()
         await asyncio.gather(*self._opening, return_exceptions=True)
@@ -152,15 +143,15 @@ class Client:
 
         Args:
             method: Such as ``POST``.
-            path: Put behind the URL's own path.
-            headers: Beside the client's; ``Content-Length`` is set here.
+            path: Put behind the URL's own path; percent-encoded.
+            headers: Beside the client's, and instead of one of the same name; ``Content-Length`` is set here.
             body: Its body.
+
+        Raises:
+            ConfigError: something cannot be written as HTTP.
         """
-        _check_line(method, "method")
-        _check_line(path, "path")
-        first = f"{method} {self._path}{path} HTTP/1.1\r\n".encode("latin-1")
-        length = f"Content-Length: {len(body)}\r\n".encode() if body or method not in {"GET", "HEAD", "DELETE"} else b""
-        return Prepared(first + self._common + _head_lines(headers) + length + b"X-Request-Id: ", b"\r\n\r\n" + body)
+        named = self._headers | {name.lower(): (name, value) for name, value in headers.items()}
+        return prepared_request(self._origin, method, path, dict(named.values()), body, once=self._once)
 
     async def send(self, prepared: Prepared, sink: Sink) -> None:
         """Send a request and hand its reply to ``sink``, piece by piece; ends with the reply's end.
@@ -170,12 +161,14 @@ class Client:
         Raises:
             InvokeError: ``connect``, ``reset`` or ``protocol``. A status is no error here.
         """
+        if self._closed:
+            raise RuntimeError("the client is closed")
+        data = prepared.with_id(sink.id)
         connection = self._take_free()
         if connection is None:
             connection = await self._connect(sink)
-        data = b"".join((prepared.before_id, sink.id.encode("latin-1"), prepared.after_id))
         try:
-            await connection.exchange(data, sink)
+            await connection.exchange(data, sink, head_only=prepared.head_only)
         except BaseException:
             connection.close()
             raise
@@ -203,7 +196,7 @@ class Client:
     def _take_free(self) -> Connection | None:
         while self._free:
             connection = self._free.popleft()
-            if not connection.closed:
+            if connection.is_open():
                 return connection
         return None
 
@@ -215,7 +208,8 @@ class Client:
             self._set_target()
             for used in [kept for kept in self._free if kept.served]:
                 used.close()
-        if len(self._all) + len(self._opening) < self._target:
+        lived = connection.served or connection.age_ns >= LEAST_LIFE_NS
+        if lived and len(self._all) + len(self._opening) < self._target:
             task = self._loop.create_task(self._replace())
             self._opening.add(task)
             task.add_done_callback(self._opening.discard)
@@ -227,59 +221,15 @@ class Client:
             self._target = 0  # the server takes no more: the next request that needs one will say so
 
     async def _connect(self, sink: Sink | None = None) -> Connection:
-        started = time.perf_counter_ns()
-        try:
-            async with asyncio.timeout(self._timeout):
-                sock = await self._reach()
-                reached = time.perf_counter_ns()
-                tls = await self._secure(sock)
-        except TimeoutError:
-            raise InvokeError(
-                "connect", f"{self._host}:{self._port} did not accept a connection within {self._timeout:g} s"
-            ) from None
-        except ssl.SSLError as error:
-            told = getattr(error, "verify_message", None) or error.reason or str(error)
-            raise InvokeError("connect", f"TLS with {self._host}:{self._port} failed: {told}") from error
-        except OSError as error:
-            raise InvokeError("connect", f"cannot connect to {self._host}:{self._port}: {error.strerror or error}") from error
+        dialled = await self._dialler.dial()
+        if self._closed:
+            dialled.sock.close()
+            raise InvokeError("reset", "the client was closed")
         if sink is not None:
-            secured = 0 if tls is None else time.perf_counter_ns() - reached
-            sink.spent(connect_ns=reached - started, tls_ns=secured)
-        connection = Connection(self._loop, sock, self.clock, self._gone, tls)
+            sink.spent(connect_ns=dialled.connect_ns, tls_ns=dialled.tls_ns)
+        connection = Connection(self._loop, dialled.sock, self.clock, self._gone, dialled.tls)
         self._all.add(connection)
         return connection
-
-    async def _reach(self) -> socket.socket:
-        if not self._addresses:
-            self._addresses = await self._loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-        failure: OSError | None = None
-        for family, kind, protocol, _, address in self._addresses:
-            sock = socket.socket(family, kind, protocol)
-            try:
-                sock.setblocking(False)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                stamp_arrivals(sock)
-                await self._loop.sock_connect(sock, address)
-            except OSError as error:
-                sock.close()
-                failure = error
-            except BaseException:
-                sock.close()
-                raise
-            else:
-                return sock
-        raise failure or OSError("the name has no address")
-
-    async def _secure(self, sock: socket.socket) -> Tls | None:
-        if self._context is None:
-            return None
-        try:
-            tls = Tls(self._context, self._host)
-            await tls.handshake(self._loop, sock)
-        except BaseException:
-            sock.close()
-            raise
-        return tls
 
     def _sample_clock(self) -> None:
         self.clock.sample()
@@ -307,15 +257,3 @@ class _Whole:
 
     def piece(self, data: bytes, at: int | None = None) -> None:  # noqa: ARG002 - a Sink's
         self.pieces.append(data)
-
-
-def _head_lines(headers: Mapping[str, str]) -> bytes:
-    for name, value in headers.items():
-        _check_line(name, "header name")
-        _check_line(value, f"header {name}")
-    return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode("latin-1")
-
-
-def _check_line(text: str, what: str) -> None:
-    if "\r" in text or "\n" in text:
-        raise ConfigError(f"{what} must not hold a line break")

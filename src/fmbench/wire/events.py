@@ -4,6 +4,8 @@ from __future__ import annotations
 
 __all__ = ["EventReader"]
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
 
 class EventReader:
     """Reads an event stream as WHATWG's HTML standard defines it.
@@ -12,48 +14,58 @@ class EventReader:
     piece may hold several events, and an event may lie across pieces.
     """
 
-    __slots__ = ("_after_cr", "_data", "_rest", "_started")
+    __slots__ = ("_after_cr", "_data", "_held", "_started")
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._held: list[bytes] = []
         self._data: list[bytes] = []
         self._after_cr = False
         self._started = False
 
     def feed(self, data: bytes) -> list[bytes]:
         """The data of each event that these bytes complete."""
-        if not data:
-            return []
         if b"\r" in data or self._after_cr:
             data = self._without_returns(data)
-        if self._rest:
-            data = self._rest + data
-        lines = data.split(b"\n")
-        self._rest = lines.pop()
-        events = []
-        for line in lines:
-            if line[:5] == b"data:":
-                self._data.append(line[6:] if line[5:6] == b" " else line[5:])
-            elif not line:
-                if self._data:
-                    events.append(self._data[0] if len(self._data) == 1 else b"\n".join(self._data))
-                    self._data.clear()
-            elif not self._started and line[:3] == b"\xef\xbb\xbf":
-                self._field(line[3:])
+        end = data.find(b"\n")
+        if end < 0:
+            if data:
+                self._held.append(data)  # joined once: a long line may come in many pieces
+            return []
+        if self._held:
+            data = b"".join((*self._held, data))
+            self._held.clear()
+        elif end == len(data) - 2 and data[:6] == b"data: " and data[end:] == b"\n\n" and not self._data:
             self._started = True
-        return events
+            return [data[6:end]]  # one whole event, which is what a token mostly is
+        lines = data.split(b"\n")
+        if rest := lines.pop():
+            self._held.append(rest)
+        return self._events(lines)
 
     def close(self) -> list[bytes]:
         """The data of a last event whose end never came."""
-        if self._rest:
-            self._field(self._rest)
-            self._rest = b""
-        data, self._data = self._data, []
-        return [b"\n".join(data)] if data else []
+        rest = b"".join(self._held)
+        self._held.clear()
+        return self._events([rest, b""])
+
+    def _events(self, lines: list[bytes]) -> list[bytes]:
+        if not self._started:
+            self._started = True
+            lines[0] = lines[0].removeprefix(BYTE_ORDER_MARK)
+        events = []
+        for line in lines:
+            if line:
+                self._field(line)
+            elif self._data:
+                events.append(self._data[0] if len(self._data) == 1 else b"\n".join(self._data))
+                self._data.clear()
+        return events
 
     def _field(self, line: bytes) -> None:
         if line[:5] == b"data:":
             self._data.append(line[6:] if line[5:6] == b" " else line[5:])
+        elif line == b"data":
+            self._data.append(b"")
 
     def _without_returns(self, data: bytes) -> bytes:
         """Line ends as LF alone; a CR ends its line at once, and an LF that comes with the next piece belongs to it."""

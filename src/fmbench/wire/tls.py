@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Iterator
 
 __all__ = ["Tls", "client_context"]
 
@@ -14,7 +13,8 @@ RECORD_BYTES = 65536
 
 def client_context() -> ssl.SSLContext:
     """Certificates are verified against the system's authorities; HTTP/1.1 is what we speak."""
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # create_default_context would log keys where the environment says so
+    context.load_default_certs()
     context.set_alpn_protocols(["http/1.1"])
     return context
 
@@ -22,12 +22,14 @@ def client_context() -> ssl.SSLContext:
 class Tls:
     """One side of a TLS connection in memory."""
 
-    __slots__ = ("_incoming", "_object", "_outgoing")
+    __slots__ = ("_incoming", "_object", "_outgoing", "ended")
 
     def __init__(self, context: ssl.SSLContext, server_name: str) -> None:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
+        self.ended: bool = False
+        """Whether the other side has said that it will send no more; a connection cut off does not say so."""
 
     async def handshake(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
         """Agree on keys over a connected socket.
@@ -54,18 +56,33 @@ class Tls:
         self._object.write(data)
         return self._outgoing.read()
 
-    def decrypt(self, data: bytes) -> Iterator[bytes]:
-        """The plain text that these bytes complete; what completes no record waits for the next ones."""
+    def decrypt(self, data: bytes) -> bytes:
+        """The plain text that these bytes complete; what completes no record waits for the next ones.
+
+        Raises:
+            ssl.SSLError: they are not what the other side can have sent.
+        """
         self._incoming.write(data)
-        while True:
-            try:
-                plain = self._object.read(RECORD_BYTES)
-            except (ssl.SSLWantReadError, ssl.SSLZeroReturnError):
-                return
-            if not plain:
-                return
-            yield plain
+        parts = []
+        try:
+            while True:
+                part = self._object.read(RECORD_BYTES)
+                if not part:
+                    self.ended = True
+                    break
+                parts.append(part)
+                if not self._object.pending() and not self._incoming.pending:
+                    break  # spares the exception that asking again would bring
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            self.ended = True
+        return b"".join(parts)
+
+    def outgoing(self) -> bytes:
+        """What TLS itself has to say: new keys, an alert."""
+        return self._outgoing.read() if self._outgoing.pending else b""
 
     async def _flush(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
-        if self._outgoing.pending:
-            await loop.sock_sendall(sock, self._outgoing.read())
+        if records := self.outgoing():
+            await loop.sock_sendall(sock, records)
