@@ -27,7 +27,7 @@ from fmbench.errors import (
     RunDirectoryError,
 )
 from fmbench.interfaces import Decoder, Deployer, Endpoint, Exchange, Invoker, PromptSource, Reporter, Run, Session, Tokenizer
-from fmbench.load import Concurrency, ConstantRate, Load, Poisson
+from fmbench.load import Concurrency, ConstantRate, Gamma, Load, Poisson, Ramp, Replay
 from fmbench.metrics import Distribution
 from fmbench.result import Experiment, Result
 from fmbench.types import Completion, Delta, Facts, Head, Parameters, Prompt, Record, Request, Usage
@@ -53,6 +53,7 @@ __all__ = [
     "Experiment",
     "Facts",
     "FmbenchError",
+    "Gamma",
     "Head",
     "InvokeError",
     "Invoker",
@@ -66,7 +67,9 @@ __all__ = [
     "Progress",
     "Prompt",
     "PromptSource",
+    "Ramp",
     "Record",
+    "Replay",
     "ReportError",
     "Reporter",
     "Request",

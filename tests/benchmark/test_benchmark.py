@@ -13,7 +13,7 @@ import pytest
 from fmbench.advice import SLO
 from fmbench.benchmark import Benchmark, Case
 from fmbench.errors import ConfigError, RunDirectoryError
-from fmbench.load import Concurrency, ConstantRate
+from fmbench.load import Concurrency, ConstantRate, Replay
 from fmbench.recording import read_table
 from fmbench.result import Result
 from fmbench.types import Parameters, Prompt
@@ -158,6 +158,34 @@ def test_bad_prompts_are_told_and_leave_the_folder_free(tmp_path, here, echo, pr
             tmp_path / "r"
         )
     Benchmark(deployers=here(), prompts=prompts, loads=Concurrency(1, requests=3), invoker=echo()).run(tmp_path / "r")
+
+
+class Lazy:
+    """A source that must be drawn to be looked at."""
+
+    def __init__(self, prompts):
+        self.prompts = prompts
+
+    def __iter__(self):
+        return iter(self.prompts)
+
+
+def test_a_replay_of_prompts_without_times_is_refused_before_anything_is_sent(tmp_path, here, echo, prompts, events):
+    with pytest.raises(ConfigError, match="prompt 'p0' has no at_seconds"):
+        Benchmark(deployers=here(), prompts=prompts, loads=Replay(), invoker=echo())
+    benchmark = Benchmark(deployers=here(), prompts=Lazy(prompts), loads=Replay(), invoker=echo())
+    with pytest.raises(ConfigError, match="prompt 'p0' has no at_seconds"):
+        benchmark.run(tmp_path / "r")
+    assert "send" not in {event for event, *_ in events}
+    assert not (tmp_path / "r" / "run.json").exists()
+
+
+def test_a_replay_sends_the_prompts_at_their_times(tmp_path, here, echo):
+    prompts = [Prompt(id=f"at {at}", text="x", at_seconds=at) for at in (0.3, 0.1, 0.2)]
+    benchmark = Benchmark(deployers=here(), prompts=prompts, loads=Replay(requests=3), invoker=echo(), warmup=0)
+    records = benchmark.run(tmp_path / "r").records.sort_values("due_ns")
+    assert records.prompt_id.tolist() == ["at 0.1", "at 0.2", "at 0.3"]
+    assert records.due_ns.diff().dropna().tolist() == [100_000_000] * 2
 
 
 def test_what_no_server_counts_is_counted_by_the_tokenizer_after_the_run(tmp_path, here, echo, prompts):

@@ -5,7 +5,19 @@ import textwrap
 
 import pytest
 
-from fmbench import SLO, Benchmark, Concurrency, ConfigError, ConstantRate, PluginBroken, Poisson, load_config
+from fmbench import (
+    SLO,
+    Benchmark,
+    Concurrency,
+    ConfigError,
+    ConstantRate,
+    Gamma,
+    PluginBroken,
+    Poisson,
+    Ramp,
+    Replay,
+    load_config,
+)
 from fmbench.config.document import Node
 from fmbench.config.kinds import annotations_of
 from fmbench.config.reading import _READERS, _readers
@@ -58,6 +70,22 @@ def test_a_whole_configuration(write, tmp_path):
     assert asked[0].tokenizer == str(tmp_path / "tok")
     assert asked[0].parameters.max_new_tokens == 100
     assert benchmark.slo.as_dict() == {"latency_p95_seconds": 5}
+
+
+@pytest.mark.parametrize(
+    ("text", "load"),
+    [
+        ("gamma: {per_second: 2, shape: 0.5}", Gamma(2, 0.5)),
+        ("ramp: {start_per_second: 1, end_per_second: 9, seconds: 60}", Ramp(1, 9, seconds=60)),
+        ("replay", Replay()),
+        ("replay: {speed: 2, from_seconds: 60, max_concurrency: 8}", Replay(2, 60, max_concurrency=8)),
+        ("constant_rate: 3", ConstantRate(3)),
+    ],
+)
+def test_every_load_has_a_name(tmp_path, text, load):
+    path = tmp_path / "c.yml"
+    path.write_text(f"deployers: {{endpoint: 'http://h:1'}}\nprompts: {{dataset: q.jsonl}}\nloads:\n- {text}\n")
+    assert [one.load for one in load_config(path)._asked] == [load]
 
 
 def test_cases_one_by_one(write):

@@ -133,6 +133,9 @@ def name_cases(
         for case, deployment, prompts in parts
     ]
     _refuse_twins(asked)
+    for one in asked:
+        if isinstance(one.prompts.source, Sequence):  # else what a load needs of them is seen when they are drawn
+            one.load.arranged(one.prompts.source)
     return tuple(sorted(asked, key=lambda one: deployments.index(one.deployment)))
 
 

@@ -125,7 +125,9 @@ class Conductor:
         self.tell("prompts")
         try:
             for one in self._asked:
-                self.used[one.name] = await self._prompts(one, _tokenizer(one, None))
+                drawn = await self._prompts(one, _tokenizer(one, None))
+                one.load.arranged(drawn.prompts)  # what it lacks must be said before anything is sent
+                self.used[one.name] = drawn
         except FmbenchError as error:
             self._give_up(error)
             return
@@ -221,7 +223,7 @@ class Conductor:
         rate = dict(endpoint.facts)
         done = self._recorded.numbers(one.name)
         counts = {"done": len(done), "errors": 0}
-        planned = planned_requests(one, len(drawn.prompts), self._settings.warmup)
+        planned = planned_requests(one, drawn.prompts, self._settings.warmup)
         self.tell("measuring", one.deployment.name, experiment=one.name, total=planned, done=counts["done"])
 
         def on_records(batch: Sequence[Record]) -> None:
@@ -277,18 +279,18 @@ class Conductor:
         entry["planned"] = len(records) + len(done)
 
     def _unsent(self, one: Asked, drawn: Drawn, reason: str, done: frozenset[int]) -> list[Record]:
-        if planned_requests(one, len(drawn.prompts), self._settings.warmup) is None:
+        if planned_requests(one, drawn.prompts, self._settings.warmup) is None:
             return []
-        warmup = one.load.warmup(self._settings.warmup)
+        warmup, prompts = one.load.warmup(self._settings.warmup), one.load.arranged(drawn.prompts)
         self._file.experiment(one.name)["warmup"] = warmup
         assignment = Assignment(
-            experiment=one.name, id_prefix=self._prefix(one), load=one.load, prompts=drawn.prompts, requests=(),
+            experiment=one.name, id_prefix=self._prefix(one), load=one.load, prompts=prompts, requests=(),
             warmup=warmup, origin_ns=self._file.origin_ns, estimate=len,
         )  # fmt: skip
         return [
             record_of_unsent(planned, assignment, reason)
             for stream in range(one.load.streams or 1)
-            for planned in one.load.plan(len(drawn.prompts), warmup=warmup, stream=stream)
+            for planned in one.load.plan(prompts, warmup=warmup, stream=stream)
             if planned.number not in done
         ]
 

@@ -63,9 +63,9 @@ def _line(payload: Any) -> bytes:
     return orjson.dumps(payload, default=repr, option=orjson.OPT_NON_STR_KEYS) + b"\n"
 
 
-def planned_requests(one: Asked, prompts: int, warmup: int | None) -> int | None:
+def planned_requests(one: Asked, prompts: Sequence[Prompt], warmup: int | None) -> int | None:
     """How many requests an experiment has, warm-up included; ``None`` where only time ends it."""
-    total = one.load.total(prompts)
+    total = one.load.total(one.load.arranged(prompts))
     return None if total is None else total + one.load.warmup(warmup)
 
 
@@ -86,7 +86,7 @@ async def measure_experiment(
 ) -> Outcome:
     """Measure one experiment and fill in its entry of ``run.json``."""
     warmup = one.load.warmup(settings.warmup)
-    prompts = _needed(drawn.prompts, planned_requests(one, len(drawn.prompts), settings.warmup))
+    prompts = _needed(one.load.arranged(drawn.prompts), planned_requests(one, drawn.prompts, settings.warmup))
     concurrency = one.load.streams or getattr(one.load, "max_concurrency", None)
     async with invoker.connect(endpoint, concurrency=concurrency) as session:
         requests = _encode(session, prompts, one)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fmbench.benchmark.cases import Asked
+from fmbench.load import Load
+from fmbench.types import Prompt
 
 __all__ = ["Plan", "PlanRow", "hourly_usd", "plan"]
 
@@ -84,10 +86,9 @@ def _sum(values: Sequence[float | None]) -> float | None:
 def _row(one: Asked, *, warmup: int | None, timeout: float, drain: float) -> PlanRow:
     load = one.load
     first = load.warmup(warmup)
-    count = len(one.prompts.source) if isinstance(one.prompts.source, Sized) else None
-    total = (
-        load.requests if load.requests is not None or load.seconds is not None else None if count is None else load.total(count)
-    )
+    source = one.prompts.source
+    prompts = load.arranged(source) if isinstance(source, Sequence) else None
+    total = load.requests if prompts is None else load.total(prompts)
     requests = None if total is None else total + first
     return PlanRow(
         experiment=one.name,
@@ -95,20 +96,20 @@ def _row(one: Asked, *, warmup: int | None, timeout: float, drain: float) -> Pla
         prompts=one.prompts.name,
         load=str(load),
         requests=requests,
-        max_seconds=_bound(one, requests, first, timeout=timeout, drain=drain),
+        max_seconds=_bound(load, prompts, requests, first, timeout=timeout, drain=drain),
         usd_per_hour=hourly_usd(one.deployment.facts()),
     )
 
 
-def _bound(one: Asked, requests: int | None, warmup: int, *, timeout: float, drain: float) -> float | None:
-    load = one.load
-    rate = getattr(load, "per_second", None)
-    streams = load.streams or 1
-    before = warmup / rate if rate is not None else -(-warmup // streams) * timeout
+def _bound(
+    load: Load, prompts: Sequence[Prompt] | None, requests: int | None, warmup: int, *, timeout: float, drain: float
+) -> float | None:
+    if load.streams is None:
+        sending = load.sending_seconds(prompts, warmup=warmup)
+        return None if sending is None else sending + drain
     bounds = []
     if load.seconds is not None:
-        bounds.append(before + load.seconds + drain)
+        bounds.append(-(-warmup // load.streams) * timeout + load.seconds + drain)
     if requests is not None:
-        # Poisson gaps add up to 1.5 times their mean only where there are few of them.
-        bounds.append(requests / rate * 1.5 + drain if rate is not None else -(-requests // streams) * timeout)
+        bounds.append(-(-requests // load.streams) * timeout)
     return min(bounds) if bounds else None

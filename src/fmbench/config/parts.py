@@ -12,12 +12,15 @@ from pydantic import ValidationError
 from fmbench.config.document import Node, kind, nearest
 from fmbench.config.kinds import annotations_of, value_of
 from fmbench.errors import ConfigError, PluginError
-from fmbench.load import Concurrency, ConstantRate, Poisson
+from fmbench.load import Concurrency, ConstantRate, Gamma, Poisson, Ramp, Replay
 from fmbench.plugins import DEPLOYERS, INVOKERS, Plugins
 
 __all__ = ["adapter", "load", "resolve_path", "value"]
 
-LOADS: Mapping[str, type[Any]] = {"concurrency": Concurrency, "constant_rate": ConstantRate, "poisson": Poisson}
+LOADS: Mapping[str, type[Any]] = {
+    "concurrency": Concurrency, "constant_rate": ConstantRate, "poisson": Poisson,
+    "gamma": Gamma, "ramp": Ramp, "replay": Replay,
+}  # fmt: skip
 
 Read = Callable[[str, Node], Any]
 """Makes a field's value."""

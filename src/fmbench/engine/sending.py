@@ -124,7 +124,7 @@ class _Engine:
         self._issuing = load.streams or 0
         async with create_task_group() as streams:
             for stream in range(self._issuing):
-                streams.start_soon(self._stream, load.plan(len(task.prompts), warmup=task.warmup, stream=stream))
+                streams.start_soon(self._stream, load.plan(task.prompts, warmup=task.warmup, stream=stream))
 
     async def _stream(self, plan: Iterator[Planned]) -> None:
         upcoming = self._next(plan)
@@ -156,7 +156,7 @@ class _Engine:
 
     async def _open(self) -> None:
         task = self._task
-        plan = task.load.plan(len(task.prompts), warmup=task.warmup)
+        plan = task.load.plan(task.prompts, warmup=task.warmup)
         first = self._next(plan)
         async with create_task_group() as requests:
             if first is not None:
@@ -177,7 +177,7 @@ class _Engine:
             self._hand_out(upcoming, due, requests)
             last, upcoming = upcoming, self._next(plan)
         load, task = self._task.load, self._task
-        if load.seconds is None or last.number + 1 - task.warmup == load.total(len(task.prompts)):
+        if load.seconds is None or last.number + 1 - task.warmup == load.total(task.prompts):
             self._finish_sending(due)
         else:
             await self._over.wait()
@@ -309,7 +309,7 @@ class _Engine:
 
     def _leave(self, first: list[Planned], rest: Iterator[Planned]) -> None:
         """Write down what an early stop left unsent, where the plan says how much that is."""
-        if self._stopped is None or self._task.load.total(len(self._task.prompts)) is None:
+        if self._stopped is None or self._task.load.total(self._task.prompts) is None:
             return
         for planned in (*first, *iter(lambda: self._next(rest), None)):
             self._scheduled += 1
