@@ -136,6 +136,15 @@ def test_a_percentile_that_is_not_known_meets_nothing():
     assert "p95 needs 130 requests, and there are 50" in advice.sentence
 
 
+def test_any_percentile_can_be_asked_for_and_needs_its_requests():
+    tried = Tried("a", 1, 1, requests=7000)
+    best = advise([tried], SLO(latency_p99_9_seconds=2, latency_p80_seconds=1.5)).best
+    assert {judged.name: judged.value for judged in best.judged}["latency_p99_9_seconds"] == 1
+    few = advise([Tried("a", 1, 1, requests=700)], SLO(latency_p99_9_seconds=2))
+    assert "p99.9 needs 6636 requests, and there are 700" in few.sentence
+    assert "latency p99.9 1 s" in advise([tried], SLO(latency_p99_9_seconds=2)).sentence
+
+
 def test_what_was_not_streamed_has_no_ttft_to_judge():
     advice = advise([Tried("a", 1, 1)], SLO(ttft_p95_seconds=1))
     assert "no reply was streamed" in advice.sentence

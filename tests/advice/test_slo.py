@@ -5,7 +5,7 @@ import pytest
 
 from fmbench.advice import SLO
 from fmbench.errors import ConfigError
-from fmbench.metrics import Limit
+from fmbench.metrics import Limit, quantile_of
 
 
 def test_an_slo_is_a_value():
@@ -23,13 +23,13 @@ def test_an_slo_is_a_value():
 
 
 def test_the_command_lines_form():
-    assert SLO.parse(" latency_p95_seconds=5, ttft_p99_seconds = 1.5,error_rate=0,") == SLO(
-        latency_p95_seconds=5, ttft_p99_seconds=1.5, error_rate=0
+    assert SLO.parse(" latency_p95_seconds=5, ttft_p99_seconds = 1.5,error_rate=0,itl_p99.9_seconds=2") == SLO(
+        latency_p95_seconds=5, ttft_p99_seconds=1.5, error_rate=0, itl_p99_9_seconds=2
     )
 
 
 @pytest.mark.parametrize("metric", ["latency", "response", "service", "ttft", "itl", "tpot"])
-@pytest.mark.parametrize("statistic", ["p50", "p90", "p95", "p99", "mean"])
+@pytest.mark.parametrize("statistic", ["p50", "p90", "p95", "p99", "mean", "p80", "p99_9", "p5"])
 def test_every_metric_and_statistic_can_be_limited(metric, statistic):
     assert SLO(**{f"{metric}_{statistic}_seconds": 1}).request_limits()[0].statistic == statistic
 
@@ -43,7 +43,9 @@ def test_limits_on_single_requests_leave_the_error_rate_out():
     ("name", "nearest"),
     [
         ("latency_p95", "latency_p95_seconds"),
-        ("latency_p59_seconds", "latency_p95_seconds"),
+        ("latency_p099_seconds", "latency_p99_seconds"),
+        ("latency_p100_seconds", "latency_p90_seconds"),
+        ("latency_p99_90_seconds", "latency_p99_seconds"),
         ("tfft_p99_seconds", "ttft_p99_seconds"),
         ("errors_rate", "error_rate"),
         ("error_rate_seconds", "error_rate"),
@@ -81,7 +83,16 @@ def test_a_limit_given_twice_is_refused():
         SLO.parse("error_rate=0,error_rate=1")
 
 
+def test_the_quantile_is_the_one_that_its_name_says():
+    assert [quantile_of(name) for name in ("p50", "p99_9", "p5", "mean")] == pytest.approx([0.5, 0.999, 0.05, None])
+
+
 def test_an_slo_reads_well():
+    assert str(SLO(ttft_p99_9_seconds=1)) == "TTFT p99.9 ≤ 1 s"
+    assert SLO(ttft_p99_9_seconds=1, error_rate=0).labels() == {
+        "ttft_p99_9_seconds": "TTFT p99.9 (s)",
+        "error_rate": "error rate",
+    }
     assert str(SLO(latency_p95_seconds=5, ttft_p99_seconds=0.2, error_rate=0.01)) == (
         "latency p95 ≤ 5 s, TTFT p99 ≤ 0.2 s, error rate ≤ 0.01"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -88,7 +89,7 @@ class Advice:
         """The header and a row a candidate; what nobody knows, such as prices never given, has no column."""
         several = len({candidate.prompts for candidate in self.candidates}) > 1
         limits = list(self.slo.as_dict())
-        header = ["deployment", *(["prompts"] if several else []), "load", "meets SLO", *map(_heading, limits)]
+        header = ["deployment", *(["prompts"] if several else []), "load", "meets SLO", *self.slo.labels().values()]
         header += ["requests/min each", "instances", "USD/hour", "USD/1000 requests"]
         rows = [self._row(candidate, limits, several=several) for candidate in self.candidates]
         kept = [place for place in range(len(header)) if any(row[place] != "-" for row in rows)]
@@ -152,7 +153,7 @@ def _at(one: Candidate) -> str:
 
 
 def _figure(judged: Judged) -> str:
-    name = judged.name.removesuffix("_seconds").replace("_", " ")
+    name = re.sub(r"(?<=p)(\d+)_(?=\d)", r"\1.", judged.name.removesuffix("_seconds")).replace("_", " ")
     value = "not known" if judged.value is None else f"{judged.value:.3g}"
     return f"{name} {value}{'' if judged.name == 'error_rate' or judged.value is None else ' s'}"
 
@@ -164,11 +165,6 @@ def _shortfall(one: Candidate) -> str:
     unit = "" if worst.name == "error_rate" else " s"
     over = f", {worst.times - 1:.0%} over the {worst.limit:g}{unit} allowed" if worst.limit else ", where none is allowed"
     return f"has {_figure(worst)}{over}"
-
-
-def _heading(limit: str) -> str:
-    """``latency p95 (s)`` for ``latency_p95_seconds``."""
-    return limit.replace("_seconds", "_(s)").replace("_", " ")
 
 
 def _number(value: float | None) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 
 from fmbench.advice.slo import SLO, statistic_of
 from fmbench.errors import ConfigError
-from fmbench.metrics import MOST_ERRORS, Distribution, Prices
+from fmbench.metrics import MOST_ERRORS, Distribution, Prices, quantile_of
 from fmbench.types import Facts
 
 __all__ = ["Candidate", "Judged", "Measured", "choose"]
@@ -172,8 +172,9 @@ def _judge(experiment: Measured, slo: SLO) -> tuple[Judged, ...]:
             continue
         metric, statistic = statistic_of(name)
         values: Distribution = getattr(experiment, metric)
-        value: float | None = getattr(values, statistic)
-        why = values.why_none(None if statistic == "mean" else int(statistic.removeprefix("p")) / 100)
+        q = quantile_of(statistic)
+        value = values.mean if q is None else values.quantile(q)
+        why = values.why_none(q)
         judged.append(Judged(name, limit, value, why))
     return tuple(judged)
 

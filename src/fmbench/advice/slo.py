@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from types import MappingProxyType
@@ -24,23 +25,39 @@ _METRICS = MappingProxyType(
     }
 )
 _STATISTICS = ("p50", "p90", "p95", "p99", "mean")
-_LIMITS = MappingProxyType(
-    {f"{word}_{statistic}_seconds": (metric, statistic) for word, metric in _METRICS.items() for statistic in _STATISTICS}
-)
-_NAMES = ("error_rate", *_LIMITS)
+_LIMIT = re.compile(rf"({'|'.join(_METRICS)})_(mean|p[1-9][0-9]?(?:_[0-9]*[1-9])?)_seconds")
+_NAMES = ("error_rate", *(f"{word}_{statistic}_seconds" for word in _METRICS for statistic in _STATISTICS))
+"""What a name that is not known is held against; any other percentile goes too."""
 
 
 def statistic_of(name: str) -> tuple[str, str]:
-    """The metric and the statistic that a limit's name stands for: ``("ttft", "p99")`` for ``ttft_p99_seconds``."""
-    return _LIMITS[name]
+    """The metric and the statistic that a limit's name stands for: ``("ttft", "p99")`` for ``ttft_p99_seconds``.
+
+    Raises:
+        KeyError: it is no such name.
+    """
+    found = _LIMIT.fullmatch(name)
+    if found is None:
+        raise KeyError(name)
+    return _METRICS[found[1]], found[2]
+
+
+def _words(name: str) -> str:
+    """``latency p99.9`` for ``latency_p99_9_seconds``."""
+    found = _LIMIT.fullmatch(name)
+    if found is None:
+        return name.replace("_", " ")
+    word = found[1].upper() if found[1] in ("ttft", "itl", "tpot") else found[1]
+    return f"{word} {found[2].replace('_', '.')}"
 
 
 class SLO:
     """Limits that an endpoint has to keep to.
 
-    A limit's name is a metric (``latency``, ``response``, ``service``, ``ttft``, ``itl``, ``tpot``), then ``p50``, ``p90``,
-    ``p95``, ``p99`` or ``mean``, then ``seconds``; ``latency`` is the headline one (response under an open load, service under
-    a closed one). ``error_rate`` is a share; an SLO that does not name it puts up with one of 0.05.
+    A limit's name is a metric (``latency``, ``response``, ``service``, ``ttft``, ``itl``, ``tpot``), then ``mean`` or a
+    percentile (``p50``, ``p90``, ``p95``, ``p99``, and any other: ``p80``, ``p99_9``), then ``seconds``. ``latency`` is the
+    headline one (response under an open load, service under a closed one). ``error_rate`` is a share; an SLO that does not
+    name it puts up with one of 0.05.
 
     Args:
         **limits: ``latency_p95_seconds=5``, ``ttft_p99_seconds=1``, ``error_rate=0.01`` …
@@ -69,6 +86,7 @@ class SLO:
         limits: dict[str, float] = {}
         for part in filter(None, (piece.strip() for piece in text.split(","))):
             name, _, value = (piece.strip() for piece in part.partition("="))
+            name = name.replace(".", "_")
             if name in limits:
                 raise ConfigError(f"slo: {name} stands there twice")
             try:
@@ -81,9 +99,13 @@ class SLO:
         """The limits by name."""
         return dict(self._limits)
 
+    def labels(self) -> dict[str, str]:
+        """The limits as headings, by name, with their unit: ``TTFT p99 (s)``."""
+        return {name: _words(name) + (" (s)" if name != "error_rate" else "") for name in self._limits}
+
     def request_limits(self) -> tuple[Limit, ...]:
         """The limits on latencies, each as one on a single request; what goodput counts by."""
-        return tuple(Limit(*_LIMITS[name], value) for name, value in self._limits.items() if name in _LIMITS)
+        return tuple(Limit(*statistic_of(name), value) for name, value in self._limits.items() if name != "error_rate")
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"an SLO cannot be changed: {name}")
@@ -112,14 +134,11 @@ def _slo_of(limits: dict[str, float]) -> SLO:
 
 
 def _told(name: str, value: float) -> str:
-    if name == "error_rate":
-        return f"error rate ≤ {value:.3g}"
-    word, statistic, _ = name.split("_")
-    return f"{word if word not in ('ttft', 'itl', 'tpot') else word.upper()} {statistic} ≤ {value:g} s"
+    return f"{_words(name)} ≤ {value:.3g}" if name == "error_rate" else f"{_words(name)} ≤ {value:g} s"
 
 
 def _check_limit(name: str, value: object) -> None:
-    if name not in _NAMES:
+    if name != "error_rate" and not _LIMIT.fullmatch(name):
         near = get_close_matches(name, _NAMES, n=3, cutoff=0.5)
         known = ", ".join(near) or "metric_statistic_seconds, such as latency_p95_seconds"
         raise ConfigError(f"slo: {name!r} is no limit fmbench knows; the nearest: {known}")

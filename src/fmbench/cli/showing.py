@@ -118,7 +118,15 @@ def _experiment(experiment: Experiment) -> Sequence[str]:
 def _candidates(advice: Advice) -> Table:
     """A row for each; what nobody knows, such as prices never given, has no column."""
     limits = list(advice.slo.as_dict())
-    headings = ["candidate", "SLO\nmet", *map(_heading, limits), "req/min\neach", "instances", "USD/h", "USD/1000\nrequests"]
+    headings = [
+        "candidate",
+        "SLO\nmet",
+        *map(_heading, advice.slo.labels().values()),
+        "req/min\neach",
+        "instances",
+        "USD/h",
+        "USD/1000\nrequests",
+    ]
     several = len({one.prompts for one in advice.candidates}) > 1
     rows = []
     for one in advice.candidates:
@@ -131,10 +139,9 @@ def _candidates(advice: Advice) -> Table:
     return _table(shown[0], shown[1:])
 
 
-def _heading(limit: str) -> str:
-    """``latency p95`` over ``(s)`` for ``latency_p95_seconds``, in narrow lines."""
-    words = limit.replace("_seconds", "_(s)").split("_")
-    return f"{words[0]}\n{' '.join(words[1:])}"
+def _heading(label: str) -> str:
+    """``latency`` over ``p95 (s)``, in narrow lines."""
+    return label.replace(" ", "\n", 1)
 
 
 def _number(value: float | None) -> str:

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from fmbench.metrics.distribution import QUANTILES, Distribution, Figure, order_statistics, requests_needed
-from fmbench.metrics.limits import MOST_ERRORS, Limit
+from fmbench.metrics.limits import MOST_ERRORS, Limit, quantile_of
 from fmbench.metrics.prices import UNKNOWN_PRICE, Prices, usd_of_time
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ __all__ = [
     "Prices",
     "Sample",
     "order_statistics",
+    "quantile_of",
     "requests_needed",
     "usd_of_time",
 ]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmbench.metrics.distribution import Distribution, Figure
-from fmbench.metrics.limits import Limit
+from fmbench.metrics.limits import Limit, quantile_of
 from fmbench.metrics.sample import STATUSES, Booleans, Numbers, Sample
 
 __all__ = [
@@ -207,12 +207,13 @@ def itl_seconds_of(sample: Sample, statistic: str) -> Numbers:
     counts = np.bincount(rows, minlength=len(sample))
     values = np.full(len(sample), np.nan)
     some = counts > 0
-    if statistic == "mean":
+    q = quantile_of(statistic)
+    if q is None:
         values[some] = np.bincount(rows, weights=gaps, minlength=len(sample))[some] / counts[some]
         return values
     ordered = gaps[np.lexsort((gaps, rows))]
     starts = (np.cumsum(counts) - counts)[some]
-    places = (counts[some] - 1) * (int(statistic.removeprefix("p")) / 100)
+    places = (counts[some] - 1) * q
     below = np.floor(places).astype(np.int64)
     low, high = ordered[starts + below], ordered[starts + np.minimum(below + 1, counts[some] - 1)]
     values[some] = low + (high - low) * (places - below)

@@ -6,7 +6,7 @@ import numpy as np
 
 from fmbench.metrics.distribution import Figure
 from fmbench.metrics.formulas import output_throughput, tps
-from fmbench.metrics.prices import UNKNOWN_PRICE, Prices, usd_of_time
+from fmbench.metrics.prices import Prices, usd_of_time
 from fmbench.metrics.sample import Booleans, Sample
 
 __all__ = ["usd_of_tokens", "usd_per_1000_requests", "usd_per_million_output_tokens"]
@@ -54,7 +54,7 @@ def usd_per_million_output_tokens(sample: Sample, prices: Prices) -> Figure:
 
 def _per_rate(prices: Prices, rate: Figure, many: float) -> Figure:
     if prices.usd_per_hour is None:
-        return Figure(None, "USD", UNKNOWN_PRICE)
+        return Figure(None, "USD", prices.why_unknown)
     if not rate.value:
         return Figure(None, "USD", rate.reason or "nothing was completed in the window")
     return Figure(usd_of_time(prices.usd_per_hour, prices.instances, many / rate.value), "USD")

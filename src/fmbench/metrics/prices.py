@@ -19,6 +19,8 @@ class Prices(NamedTuple):
     instances: int = 1
     usd_per_million_input_tokens: float | None = None
     usd_per_million_output_tokens: float | None = None
+    why_unknown: str = UNKNOWN_PRICE
+    """Why there is none, where there is none."""
 
     @classmethod
     def of(cls, facts: Facts) -> Prices:
@@ -28,6 +30,7 @@ class Prices(NamedTuple):
             facts.get("instance_count") or 1,
             facts.get("usd_per_million_input_tokens"),
             facts.get("usd_per_million_output_tokens"),
+            facts.get("price_unknown") or UNKNOWN_PRICE,
         )
 
     @property

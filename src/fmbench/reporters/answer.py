@@ -53,21 +53,16 @@ def _candidates(advice: Advice) -> Table:
             numeric=False,
         ),
     ]
-    for name in advice.slo.as_dict():
+    for name, label in advice.slo.labels().items():
         found = [next((judged for judged in one.judged if judged.name == name), None) for one in candidates]
         cells = [_known(None if each is None or each.value is None else figures(each.value)) for each in found]
-        columns.append(Column(name=_limit(name), cells=cells))
+        columns.append(Column(name=label, cells=cells))
     rates = [_known(None if one.requests_per_minute is None else figures(one.requests_per_minute)) for one in candidates]
     columns.append(Column(name="Requests/min each", meaning="of one instance", cells=rates))
     if any(one.usd_per_1000_requests is not None for one in candidates):
         prices = [_known(None if one.usd_per_1000_requests is None else usd(one.usd_per_1000_requests)) for one in candidates]
         columns.append(Column(name="Cost of 1,000 requests", cells=prices))
     return Table([column for column in columns if not _idle(column)], [])
-
-
-def _limit(name: str) -> str:
-    """``latency_p95_seconds`` as a heading."""
-    return name.removesuffix("_seconds").replace("_", " ") + (" (s)" if name.endswith("_seconds") else "")
 
 
 def _idle(column: Column) -> bool:

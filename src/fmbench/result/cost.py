@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from fmbench.metrics import UNKNOWN_PRICE, Figure, Prices, usd_of_time
+from fmbench.metrics import Figure, Prices, usd_of_time
 from fmbench.result.deployment import Deployment, Sitting
 
 __all__ = ["Cost", "DeploymentCost", "cost_of"]
@@ -85,7 +85,7 @@ def _by_time(deployment: Deployment) -> DeploymentCost:
     hours, answering = _hours(deployment.sittings)
     usd = without = reason = None
     if prices.usd_per_hour is None:
-        reason = UNKNOWN_PRICE
+        reason = prices.why_unknown
     elif hours is None or answering is None:
         reason = "the run was killed or goes on: when the endpoint was deleted is not known"
     else:

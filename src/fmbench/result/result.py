@@ -16,6 +16,7 @@ from fmbench.result.deployment import Deployment
 from fmbench.result.experiment import Experiment
 from fmbench.result.folder import LISTS, RunFolder
 from fmbench.result.page import result_html
+from fmbench.result.repricing import Price, repriced
 from fmbench.result.summary import summary_frame
 from fmbench.validity import Check, Verdict, worst
 
@@ -53,6 +54,8 @@ class Result:
         self.machine: Mapping[str, Any] = document["machine"]
         self.versions: Mapping[str, Any] = document["versions"]
         self.configuration: Mapping[str, Any] = document["configuration"]
+        self.repriced: tuple[Mapping[str, Any], ...] = tuple(document.get("repriced") or ())
+        """How prices were changed after the run, each time: ``prices``, ``multiplier``, ``region``."""
         self.slo: SLO | None = SLO(**document["slo"]) if document.get("slo") else None
         self.prompt_sets: tuple[Mapping[str, Any], ...] = tuple(document.get("prompt_sets") or ())
         self.problems: tuple[Mapping[str, Any], ...] = tuple(document.get("problems") or ())
@@ -138,11 +141,30 @@ class Result:
             raise ConfigError("slo: nothing says what is fast enough; give one, such as SLO(latency_p95_seconds=5)")
         return advise(self.experiments, wanted, requests_per_minute=requests_per_minute, simulated=self.simulated)
 
-    def report(self, reporter: str | _Reporter) -> Sequence[Path]:
-        """Write a report into the run's folder.
+    def with_prices(
+        self, prices: Mapping[str, Price] | None = None, *, multiplier: float = 1.0, region: str | None = None
+    ) -> Result:
+        """The same measurement at other prices: costs, advice and summary are made anew, and nothing is measured or written.
+
+        Args:
+            prices: By deployment, or by instance type; a deployment's own wins. Each is USD an hour of one instance, or
+                ``{"usd_per_hour": …}``, or both of ``usd_per_million_input_tokens`` and ``usd_per_million_output_tokens``, or
+                ``None`` where it is not known. It takes the place of all that was known of that price.
+            multiplier: What every price is multiplied with: 0.64 for a savings plan that takes 36 % off.
+            region: Where the endpoints would stand. Prices that ``prices`` does not name are then not known.
+
+        Raises:
+            ConfigError: a name that this run does not have, or what cannot be a price.
+        """
+        document = repriced(self._folder.document, prices or {}, multiplier=multiplier, region=region)
+        return Result(self._folder.told_otherwise(document))
+
+    def report(self, reporter: str | _Reporter, directory: str | os.PathLike[str] | None = None) -> Sequence[Path]:
+        """Write a report.
 
         Args:
             reporter: A reporter, or the name of a registered one.
+            directory: Where to; the run's folder unless given.
 
         Returns:
             What was written.
@@ -152,8 +174,9 @@ class Result:
             ReportError: it failed; the run's own files are as they were.
         """
         writer = REPORTERS.load(reporter)() if isinstance(reporter, str) else reporter
+        target = self.directory if directory is None else Path(directory)
         try:
-            return tuple(Path(path) for path in writer.report(self, self.directory))
+            return tuple(Path(path) for path in writer.report(self, target))
         except FmbenchError:
             raise
         except Exception as error:
