@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import orjson
 from fmbench.benchmark.cases import Asked
 from fmbench.benchmark.drawing import Drawn
 from fmbench.benchmark.tokenizers import estimate_tokens
-from fmbench.engine import Assignment, Outcome, measure
+from fmbench.engine import Assignment, Outcome, accounted, measure
 from fmbench.interfaces import Endpoint, Invoker, Session
 from fmbench.recording import RecordLog
 from fmbench.types import Prompt, Record, Request
@@ -107,7 +107,7 @@ async def measure_experiment(
             stop_on_errors=settings.stop_on_errors,
             keep_text=settings.keep_text,
         )
-        with _quiet(), _accounted(entry, session):
+        async with _accounted(entry, session):
             return await measure(session, assignment, log, now=time.perf_counter_ns, on_records=on_records)
 
 
@@ -118,6 +118,18 @@ def _needed(prompts: Sequence[Prompt], planned: int | None) -> Sequence[Prompt]:
 
 def _encode(session: Session, prompts: Sequence[Prompt], one: Asked) -> list[Request]:
     return [session.encode(prompt, one.parameters) for prompt in prompts]
+
+
+@asynccontextmanager
+async def _accounted(entry: dict[str, Any], session: Session) -> AsyncGenerator[None]:
+    """Measure in quiet, and note beside the records what this process observed about itself."""
+    facts: dict[str, Any] = {}
+    try:
+        with _quiet():
+            async with accounted(session) as facts:
+                yield
+    finally:
+        entry |= facts
 
 
 @contextmanager
@@ -133,30 +145,3 @@ def _quiet() -> Generator[None]:
         gc.unfreeze()
         if collecting:
             gc.enable()
-
-
-@contextmanager
-def _accounted(entry: dict[str, Any], session: Session) -> Generator[None]:
-    """Note what the measuring cost this process, how contended the machine's processors were, and how steady its clock was."""
-    cpu, wall, pressure = time.process_time(), time.perf_counter(), _pressure()
-    try:
-        yield
-    finally:
-        seconds = time.perf_counter() - wall
-        step = getattr(session, "clock_step_ns", None)
-        entry["clock"] = {"kernel": step is not None, "offset_step_ns": step}
-        waited = None if pressure is None else (_pressure() or pressure) - pressure
-        entry["cpu"] = {
-            "process_seconds": time.process_time() - cpu,
-            "wall_seconds": seconds,
-            "pressure_percent": None if waited is None or seconds <= 0 else waited / 1e4 / seconds,
-        }
-
-
-def _pressure() -> int | None:
-    """Microseconds during which some task of this machine waited for a processor; ``None`` where the kernel does not tell."""
-    try:
-        some = Path("/proc/pressure/cpu").read_text(encoding="ascii").splitlines()[0]
-    except OSError:
-        return None
-    return int(some.rsplit("total=", 1)[1])

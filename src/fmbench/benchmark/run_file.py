@@ -182,6 +182,8 @@ def _experiment(one: Asked) -> dict[str, Any]:
         "windows": [],
         "clock": None,
         "cpu": None,
+        "queue": None,
+        "loop_lag": None,
         "payload_first_line": None,
     }
 

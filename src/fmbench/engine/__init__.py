@@ -1,12 +1,13 @@
 """The only concurrent code: send what is planned when it is due, and write down what happened.
 
 ``flight`` follows one request from its sending to its record, ``decoding`` reads replies in short slices between the
-sockets' reads, ``sending`` keeps the load.
+sockets' reads, ``sending`` keeps the load, ``accounting`` looks at the process that does all this.
 """
 
 from __future__ import annotations
 
+from fmbench.engine.accounting import accounted, worst_of
 from fmbench.engine.flight import Assignment
 from fmbench.engine.sending import Log, Outcome, measure
 
-__all__ = ["Assignment", "Log", "Outcome", "measure"]
+__all__ = ["Assignment", "Log", "Outcome", "accounted", "measure", "worst_of"]
