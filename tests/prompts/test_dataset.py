@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fmbench import ConfigError
 from fmbench.prompts import Dataset, PythonTopics
-from fmbench.prompts.rows import read_rows
+from fmbench.prompts.readers import read_rows
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 TEMPLATE = "Context: {context}\nQuestion: {question}"
@@ -160,7 +160,7 @@ def test_rows_are_not_all_held_in_memory(tmp_path):
         ("a.jsonl", "[1]\n", {}, r"a\.jsonl:1: a list; each line must be one JSON object"),
         ("a.jsonl", "", {}, "holds no rows"),
         ("a.csv", "prompt,b\nx\n", {}, r"a\.csv:2: fewer fields"),
-        ("a.xml", "<a/>", {}, "neither JSON lines"),
+        ("a.xml", "<a/>", {}, r"is none of \.jsonl"),
         ("a.jsonl", '{"contxt": "c"}\n', {"template": "{context}"}, r"'context' is not in the data .* did you mean 'contxt'"),
         ("a.jsonl", '{"prompt": ["x"]}\n', {}, r"field 'prompt' is a list, not text"),
         ("a.jsonl", '{"prompt": "x", "language": "fr"}\n', {"language": "en"}, "1 rows: 1 dropped because language is not en"),

@@ -32,7 +32,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PromptSet:
-    """A prompt source and what people call it."""
+    """A prompt source and what people call it; a source with a template for each model is one of that name for each."""
 
     name: str
     source: PromptSource
@@ -111,15 +111,15 @@ def name_cases(
         ConfigError: a part is of the wrong kind, or two experiments have one name.
     """
     deployments: list[Deployment] = []
-    sets: list[PromptSet] = []
+    sets = _Sets()
     parts = []
     for case in cases:
         deployment = _shared(deployments, _resolved(case.deployer, plugins.DEPLOYERS, Deployer, "deployers"))
         source = _resolved(case.prompts, plugins.PROMPT_SOURCES, PromptSource, "prompts")
-        parts.append((case, deployment, _shared_set(sets, source, names.get(id(case.prompts)))))
+        parts.append((case, deployment, sets.shared(source, names.get(id(case.prompts)), deployment)))
     if not parts:
         raise ConfigError("cases is empty: give at least one")
-    many_sets, many_parameters = len(sets) > 1, len({repr(case.parameters) for case, *_ in parts}) > 1
+    many_sets, many_parameters = len(sets.named) > 1, len({repr(case.parameters) for case, *_ in parts}) > 1
     asked = [
         Asked(
             name=case.name or _name(case, deployment, prompts if many_sets else None, with_parameters=many_parameters),
@@ -178,17 +178,32 @@ def _shared(deployments: list[Deployment], deployer: Deployer) -> Deployment:
     return deployments[-1]
 
 
-def _shared_set(sets: list[PromptSet], source: Any, name: str | None) -> PromptSet:
-    for known in sets:
-        if known.source is source or (name is None and known.source == source):
-            return known
-    given = (
-        name
-        or getattr(source, "name", None)
-        or ("prompts" if isinstance(source, list | tuple) else type(source).__name__.lower())
-    )
-    sets.append(PromptSet(_free(given, [known.name for known in sets]), source))
-    return sets[-1]
+class _Sets:
+    """The prompt sets so far: equal sources are one, in one form for each template that a model wants."""
+
+    def __init__(self) -> None:
+        self.named: list[tuple[Any, str]] = []
+        self._forms: list[PromptSet] = []
+
+    def shared(self, source: Any, name: str | None, deployment: Deployment) -> PromptSet:
+        called = next((known for one, known in self.named if one is source or (name is None and one == source)), None)
+        if called is None:
+            kind = "prompts" if isinstance(source, list | tuple) else type(source).__name__.lower()
+            called = _free(name or getattr(source, "name", None) or kind, [known for _, known in self.named])
+            self.named.append((source, called))
+        for_model = getattr(source, "for_model", None)
+        form = source if for_model is None else for_model(_names_of(deployment))
+        for known in self._forms:
+            if known.name == called and (known.source is form or known.source == form):
+                return known
+        self._forms.append(PromptSet(called, form))
+        return self._forms[-1]
+
+
+def _names_of(deployment: Deployment) -> list[str]:
+    """What a deployment and its model are called, before there is an endpoint."""
+    given = (getattr(deployment.deployer, name, None) for name in ("model", "model_id", "endpoint_name"))
+    return [deployment.name, *(str(name) for name in given if name is not None)]
 
 
 def _kebab(kind: type) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -21,6 +22,10 @@ from fmbench.recording import RecordLog
 from fmbench.types import Prompt, Record, Request
 
 __all__ = ["Payloads", "Settings", "measure_experiment", "planned_requests"]
+
+logger: logging.Logger = logging.getLogger(__name__)
+LOGGED_CHARACTERS = 10_000
+"""Of the first request, which may hold a whole book or an image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +122,11 @@ def _needed(prompts: Sequence[Prompt], planned: int | None) -> Sequence[Prompt]:
 
 
 def _encode(session: Session, prompts: Sequence[Prompt], one: Asked) -> list[Request]:
-    return [session.encode(prompt, one.parameters) for prompt in prompts]
+    requests = [session.encode(prompt, one.parameters) for prompt in prompts]
+    first = _line(requests[0].payload).decode(errors="replace").rstrip()
+    more = f" … ({len(first)} characters)" if len(first) > LOGGED_CHARACTERS else ""
+    logger.info("%s: the first request as it is sent: %s%s", one.name, first[:LOGGED_CHARACTERS], more)
+    return requests
 
 
 @asynccontextmanager

@@ -74,6 +74,8 @@ def resolve_path(value: Any, folder: Path) -> Any:
     """Relative paths in a value, taken from a folder; a text with braces, line ends or ``://`` is no path."""
     if isinstance(value, list):
         return [resolve_path(item, folder) for item in value]
+    if isinstance(value, dict):
+        return {name: resolve_path(item, folder) for name, item in value.items()}
     if not isinstance(value, str) or any(sign in value for sign in ("{", "\n", "://")):
         return value
     return str(folder / Path(value).expanduser())

@@ -25,6 +25,9 @@ __all__ = ["load_config"]
 SEEDS = "inference_parameters"
 """A file with this key has the form that the project's seed describes."""
 
+SPLIT = "split"
+"""The field that makes several prompt sets of one source."""
+
 Reader = Callable[[Node], Any]
 
 
@@ -88,9 +91,32 @@ def _source(node: Node) -> Any:
 
 def _sources(node: Node) -> Any:
     """One source, a list of them, or a mapping of names of prompt sets to sources."""
-    if node.is_mapping and not _is_source(node):
-        return {name: _source(source) for name, source in node.items()}
-    return [_source(item) for item in node]
+    if not node.is_mapping or _is_source(node):
+        return [source for item in node for source in _split(item).values()]
+    return {
+        f"{name} {bucket}" if bucket else name: source
+        for name, inner in node.items()
+        for bucket, source in _split(inner).items()
+    }
+
+
+def _split(node: Node) -> Mapping[str, Any]:
+    """A source, or, where it has a field ``split``, what its ``split`` makes of that, by name."""
+    inner = next((options for _, options in node.items()), None) if node.is_mapping else None
+    spans = inner.content.get(SPLIT) if inner is not None and inner.is_mapping else None
+    if inner is None or spans is None:
+        return {"": _source(node)}
+    [(name, _)] = node.items()
+    rest = Node(inner.file, inner.line, inner.what, {key: value for key, value in inner.items() if key != SPLIT})
+    source = _source(Node(node.file, node.line, node.what, {name: rest}))
+    if not hasattr(source, "split"):
+        spans.refuse(f"{name} cannot be split")
+    value = spans.value()
+    pairs = value if isinstance(value, list) else []
+    if not pairs or not all(isinstance(one, list) and [type(end) for end in one] == [int, int] for one in pairs):
+        spans.refuse("split must be a list of pairs of token counts, such as [[1, 500], [500, 1000]]")
+    made: Mapping[str, Any] = source.split([(low, high) for low, high in pairs])
+    return made
 
 
 def _is_source(node: Node) -> bool:

@@ -1,30 +1,25 @@
-"""Rows of data files: JSON lines and CSV, one at a time, with the place of whatever is wrong in them."""
+"""Rows of data files, one at a time, each with its place."""
 
 from __future__ import annotations
 
-import csv
-import json
 import os
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from glob import glob, has_magic
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from fmbench import ConfigError
 
-__all__ = ["Row", "find_files", "read_rows", "short_names"]
-
-LONGEST_FIELD = 64 * 1024 * 1024
-"""Characters of one CSV field; Python's own limit would refuse a long context."""
+__all__ = ["Row", "RowError", "find_files", "short_names"]
 
 
 class Row(NamedTuple):
     """One row, and where it stands."""
 
-    file: Path
+    file: Path | str
+    """The file, or what else the rows come from."""
     line: int
+    """Its line, or its number where the format has no lines; both from 1."""
     values: Mapping[str, Any]
 
     @property
@@ -33,8 +28,26 @@ class Row(NamedTuple):
         return f"{self.file}:{self.line}"
 
 
-def find_files(paths: Sequence[str | Path]) -> list[Path]:
+class RowError(ConfigError):
+    """One row cannot be used. Readers hand it on as a value, so that the others can still be read.
+
+    Args:
+        place: ``FILE:LINE``.
+        kind: What is wrong, in words that many rows can share.
+        message: What is wrong with this one, and the remedy.
+    """
+
+    def __init__(self, place: str, kind: str, message: str) -> None:
+        super().__init__(f"{place}: {message}")
+        self.kind = kind
+
+
+def find_files(paths: Sequence[str | Path], endings: Sequence[str]) -> list[Path]:
     """The files that paths, folders and patterns mean, in order, each once.
+
+    Args:
+        paths: Files, folders or patterns.
+        endings: Which files of a folder are meant.
 
     Raises:
         ConfigError: one of them means no file.
@@ -44,12 +57,15 @@ def find_files(paths: Sequence[str | Path]) -> list[Path]:
         text = str(Path(path).expanduser())
         matched = has_magic(text) and not Path(text).exists()
         found = sorted(map(Path, glob(text, recursive=True))) if matched else [Path(text)]  # noqa: PTH207 - absolute too
-        if len(found) == 1 and found[0].is_dir():
-            found = sorted(file for file in found[0].iterdir() if file.suffix.lower() in _READERS)
+        found = [file for one in found for file in _files_of(one, endings)]
         if not found or not all(file.is_file() for file in found):
             raise ConfigError(f"paths: no data file at {path}")
         files += found
     return list(dict.fromkeys(files))
+
+
+def _files_of(path: Path, endings: Sequence[str]) -> list[Path]:
+    return sorted(file for file in path.iterdir() if file.suffix.lower() in endings) if path.is_dir() else [path]
 
 
 def short_names(files: Sequence[Path]) -> dict[Path, str]:
@@ -60,73 +76,7 @@ def short_names(files: Sequence[Path]) -> dict[Path, str]:
     return {file: file.absolute().relative_to(folder).as_posix() for file in files}
 
 
-def read_rows(file: Path) -> Iterator[Row]:
-    """The rows of a file, each with its line.
-
-    Raises:
-        ConfigError: the file's kind is not known, or a line of it is broken.
-    """
-    reader = _READERS.get(file.suffix.lower())
-    if reader is None:
-        raise ConfigError(f"paths: {file} is neither JSON lines ({', '.join(_JSON)}) nor CSV (.csv, .tsv)")
-    try:
-        yield from reader(file)
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{file}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
-
-
-def _json_rows(file: Path) -> Iterator[Row]:
-    with file.open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                values = json.loads(line)
-            except (json.JSONDecodeError, RecursionError) as error:
-                told = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
-                raise ConfigError(f"{file}:{number}: not JSON: {told}; each line must be one JSON object") from None
-            if not isinstance(values, dict):
-                raise ConfigError(f"{file}:{number}: a {type(values).__name__}; each line must be one JSON object")
-            yield Row(file, number, values)
-
-
-def _csv_rows(file: Path) -> Iterator[Row]:
-    with _LONG_FIELDS.allowed(), file.open(encoding="utf-8-sig", newline="") as lines:
-        reader = csv.DictReader(lines, delimiter="\t" if file.suffix.lower() == ".tsv" else ",", strict=True)
-        try:
-            for values in reader:
-                if None in values or None in values.values():
-                    raise ConfigError(
-                        f"{file}:{reader.line_num}: {'more' if None in values else 'fewer'} fields than the heading"
-                    )
-                yield Row(file, reader.line_num, values)
-        except csv.Error as error:
-            raise ConfigError(f"{file}:{reader.line_num}: not CSV: {error}") from None
-
-
-class _LongFields:
-    """The csv module has one limit for the whole process: it is raised while anybody here reads, and then as it was."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._readers = 0
-        self._before = 0
-
-    @contextmanager
-    def allowed(self) -> Iterator[None]:
-        with self._lock:
-            if self._readers == 0:
-                self._before = csv.field_size_limit(max(LONGEST_FIELD, csv.field_size_limit()))
-            self._readers += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._readers -= 1
-                if self._readers == 0:
-                    csv.field_size_limit(self._before)
-
-
-_LONG_FIELDS = _LongFields()
-_JSON = (".jsonl", ".json", ".ndjson")
-_READERS = dict.fromkeys(_JSON, _json_rows) | {".csv": _csv_rows, ".tsv": _csv_rows}
+def rows_of(items: Iterator[Mapping[str, Any]], origin: str) -> Iterator[Row]:
+    """Rows out of mappings that come from something else than a file."""
+    for number, values in enumerate(items, 1):
+        yield Row(origin, number, values)

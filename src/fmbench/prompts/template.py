@@ -9,7 +9,7 @@ from string import Formatter
 from typing import Any
 
 from fmbench import ConfigError
-from fmbench.prompts.rows import Row
+from fmbench.prompts.rows import Row, RowError
 
 __all__ = ["Template", "load_template"]
 
@@ -36,7 +36,7 @@ class Template:
         """The prompt that a row makes.
 
         Raises:
-            ConfigError: the row lacks a field, or the field is not text.
+            RowError: the row lacks a field, or the field is not text.
         """
         return self.text.format(**{name: self._value(name, row) for name in self.fields})
 
@@ -48,7 +48,7 @@ class Template:
         for column in self._sources[name]:
             if column in row.values:
                 return _text(row.values[column], column, row.place)
-        raise ConfigError(f"{row.place}: {_missing(name, self._sources[name][0], row.values)}")
+        raise RowError(row.place, f"no field {self._sources[name][0]!r}", _missing(name, self._sources[name][0], row.values))
 
 
 def load_template(template: str | Path | None, columns: Mapping[str, str], *, also: Sequence[str] = ()) -> Template:
@@ -106,11 +106,13 @@ def _text(value: Any, column: str, place: str) -> str:
     if isinstance(value, bool | int | float):
         return str(value)
     if not isinstance(value, str):
-        raise ConfigError(f"{place}: the field {column!r} is a {type(value).__name__}, not text")
+        kind = "nothing" if value is None else f"a {type(value).__name__}"
+        raise RowError(place, f"the field {column!r} is not text", f"the field {column!r} is {kind}, not text")
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise ConfigError(f"{place}: the field {column!r} holds half of a surrogate pair, which is no text") from None
+        told = f"the field {column!r} holds half of a surrogate pair, which is no text"
+        raise RowError(place, "half of a surrogate pair", told) from None
     return value
 
 
