@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,6 +16,9 @@ MOST_MESSAGE = 300
 """Characters of a server's message that are kept."""
 SHORTEST_SECRET = 8
 """Anything shorter would blot out plain words."""
+
+_SECRET_PARTS = re.compile(r"(?<=//)[^/?#]*@|[?#].*")
+"""User and password, and what stands behind the path of an address."""
 
 _KINDS = {400: "validation", 401: "unauthorized", 403: "unauthorized", 404: "not_found", 413: "validation", 422: "validation"}
 _KINDS |= {429: "throttled", 503: "not_ready"}
@@ -71,8 +75,13 @@ class Failures:
         except orjson.JSONDecodeError:
             message = None
         if message is None and 300 <= (head.status or 0) < 400:
-            message = f"a redirect to {head.headers.get('location', 'nowhere')}, which is not followed: use that address"
+            message = f"a redirect to {self._place(head)}, which is not followed: use that address"
         return message or not_json(head, body) or self._shortened(body) or "no message"
+
+    def _place(self, head: Head) -> str:
+        """Where a redirect leads, without what may be secret in it."""
+        location = head.headers.get("location")
+        return "nowhere" if not location else self._shortened(_SECRET_PARTS.sub("", location))
 
     def _message(self, reply: Any) -> str | None:
         """What a server says went wrong, in any of the usual shapes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 import time
@@ -60,12 +61,12 @@ class Dialler:
                 reached = time.perf_counter_ns()
                 tls = await self._secure(sock)
         except TimeoutError as error:
-            told = error.strerror or f"no connection within {self._timeout:g} s"
+            told = f"no connection within {self._timeout:g} s" if error.errno is None else _reason(error)
             raise InvokeError("connect", f"cannot connect to {self._origin}: {told}") from None
         except ssl.SSLError as error:
             raise InvokeError("connect", f"TLS with {self._origin} failed: {_told(error)}") from error
         except OSError as error:
-            raise InvokeError("connect", f"cannot connect to {self._origin}: {error.strerror or error}") from error
+            raise InvokeError("connect", f"cannot connect to {self._origin}: {_reason(error)}") from error
         return Dialled(sock, tls, reached - started, 0 if tls is None else time.perf_counter_ns() - reached)
 
     async def _reach(self) -> socket.socket:
@@ -125,6 +126,13 @@ class Dialler:
             sock.close()
             raise
         return tls
+
+
+def _reason(error: OSError) -> str:
+    """The system's word: loops put their own in its place, which say less."""
+    if error.errno is None or isinstance(error, socket.gaierror):
+        return error.strerror or str(error)
+    return os.strerror(error.errno)
 
 
 def _told(error: ssl.SSLError) -> str:
