@@ -6,7 +6,7 @@
 # The layers. Imports run one way only: a room stands above all that it imports.
 #
 #   errors ← types ← plugins, load, metrics, recording, journal, wire ← validity, advice ← result ← interfaces
-#     ← engine ← benchmark ← config ← this face ← invokers, prompts, reporters ← deployers, testing ← cli
+#     ← engine ← benchmark ← config ← this face ← invokers, prompts, reporters, simulator ← deployers, testing ← cli
 #
 # Adapters stand above the face: the built-in ones use what a stranger's may use, and are found like a stranger's.
 

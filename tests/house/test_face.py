@@ -24,7 +24,7 @@ ROOMS = {
     "recording",
     "result",
 }
-ROOMS |= {"types", "validity", "wire", "invokers", "prompts", "reporters", "deployers", "testing", "cli"}
+ROOMS |= {"types", "validity", "wire", "invokers", "prompts", "reporters", "simulator", "deployers", "testing", "cli"}
 
 
 def test_all_is_what_is_there():
@@ -107,7 +107,7 @@ def test_the_probe_hears_what_is_loud(tmp_path):
     assert {"HOME", "USER", "SHELL"} <= set(heard["reads"])
 
 
-@pytest.mark.parametrize("room", ["invokers", "prompts", "reporters", "deployers", "testing", "cli"])
+@pytest.mark.parametrize("room", ["invokers", "prompts", "reporters", "simulator", "deployers", "testing", "cli"])
 def test_rooms_above_the_face_are_as_light(room, tmp_path):
     heard = probed(f"fmbench.{room}", Path(fmbench.__file__).parent, tmp_path)
     assert heard["heavy"] == heard["sockets"] == []  # pydantic reads the environment as it makes their classes

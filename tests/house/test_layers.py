@@ -18,13 +18,13 @@ LAYERS = [
     ["benchmark"],
     ["config"],
     ["__init__"],
-    ["invokers", "prompts", "reporters"],
+    ["invokers", "prompts", "reporters", "simulator"],
     ["deployers", "testing"],
     ["cli"],
     ["__main__"],
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(LAYERS) for room in rooms}
-ADAPTERS = ("invokers", "prompts", "reporters", "deployers")
+ADAPTERS = ("invokers", "prompts", "reporters", "simulator", "deployers")
 FILES = sorted(SOURCE.rglob("*.py"))
 # interfaces names Result for type checkers, and result stands below it; nothing else needs leave.
 

@@ -1,0 +1,27 @@
+"""A simulated inference server: a queueing model, pure, and what runs it in virtual time.
+
+What comes from it is labelled *simulated*.
+"""
+
+from __future__ import annotations
+
+from fmbench.simulator.in_process import InProcessInvoker, facts, virtual_now
+from fmbench.simulator.models import Batching, Fixed, Queueing, ServiceModel
+from fmbench.simulator.replay import Replayed, replay, serve
+from fmbench.simulator.service import Dealt, Job, Service
+
+__all__ = [
+    "Batching",
+    "Dealt",
+    "Fixed",
+    "InProcessInvoker",
+    "Job",
+    "Queueing",
+    "Replayed",
+    "Service",
+    "ServiceModel",
+    "facts",
+    "replay",
+    "serve",
+    "virtual_now",
+]
