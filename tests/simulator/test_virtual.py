@@ -8,7 +8,7 @@ from trio.testing import MockClock
 
 from fmbench import Concurrency, ConstantRate, Parameters, Poisson, Prompt
 from fmbench.engine import Assignment, measure
-from fmbench.simulator import Batching, Fixed, InProcessInvoker, Queueing, facts, replay, virtual_now
+from fmbench.simulator import Batching, Fixed, InProcessInvoker, Queueing, facts, simulate, virtual_now
 
 LOOSE = {"drain_seconds": 1e6, "request_timeout_seconds": 1e6}
 MODELS = [
@@ -74,7 +74,7 @@ def same(records):
 )
 def test_both_make_the_same_records(model, load):
     outcome, records = measured(model, load, asked())
-    told = replay(model, load, asked(), **LOOSE)
+    told = simulate(model, load, asked(), **LOOSE)
     assert len(records) > 100
     assert {record.status for record in records} <= {"ok", "not_sent"}
     assert same(told.records) == same(records)
@@ -85,7 +85,7 @@ def test_both_make_the_same_records(model, load):
 def test_what_is_still_in_flight_at_the_end_is_cancelled_with_what_it_had():
     model, load = Batching(batch_limit=8), Poisson(6, seconds=60)
     outcome, records = measured(model, load, asked(), drain_seconds=5.5)
-    told = replay(model, load, asked(), drain_seconds=5.5, request_timeout_seconds=1e6)
+    told = simulate(model, load, asked(), drain_seconds=5.5, request_timeout_seconds=1e6)
     assert {(record.status, record.phase) for record in records if record.status != "ok"} == {("cancelled", "drain")}
     assert any(record.arrivals_ns for record in records if record.status == "cancelled")
     assert same(told.records) == same(records)
@@ -95,7 +95,7 @@ def test_what_is_still_in_flight_at_the_end_is_cancelled_with_what_it_had():
 def test_what_takes_too_long_times_out_and_leaves_the_server():
     model, load = Batching(batch_limit=1, decode_seconds=0.1), Concurrency(3, requests=30)
     _, records = measured(model, load, asked(), request_timeout_seconds=12)
-    told = replay(model, load, asked(), request_timeout_seconds=12, drain_seconds=1e6)
+    told = simulate(model, load, asked(), request_timeout_seconds=12, drain_seconds=1e6)
     statuses = [record.status for record in records]
     assert statuses.count("timeout") > 3
     assert statuses.count("ok") > 3
@@ -110,7 +110,7 @@ def test_what_the_server_refuses_is_a_failure_and_enough_of_them_stop_the_run():
     assert refused
     assert all((record.status, record.error_kind, record.http_status) == ("error", "validation", 400) for record in refused)
     assert "2000 + 100 tokens are more than the 1500" in refused[0].error_message
-    told = replay(Batching(kv_tokens=5), Poisson(5, requests=100), asked(), **LOOSE)
+    told = simulate(Batching(kv_tokens=5), Poisson(5, requests=100), asked(), **LOOSE)
     outcome, records = measured(Batching(kv_tokens=5), Poisson(5, requests=100), asked())
     assert told.stopped == outcome.stopped
     assert [r.status for r in same(told.records)] == [r.status for r in records]

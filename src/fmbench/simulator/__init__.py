@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from fmbench.simulator.in_process import InProcessInvoker, facts, virtual_now
 from fmbench.simulator.models import Batching, Fixed, Queueing, ServiceModel
-from fmbench.simulator.replay import Replayed, replay, serve
 from fmbench.simulator.service import Dealt, Job, Service
+from fmbench.simulator.simulating import Simulated, serve, simulate
 
 __all__ = [
     "Batching",
@@ -17,11 +17,11 @@ __all__ = [
     "InProcessInvoker",
     "Job",
     "Queueing",
-    "Replayed",
     "Service",
     "ServiceModel",
+    "Simulated",
     "facts",
-    "replay",
     "serve",
+    "simulate",
     "virtual_now",
 ]

@@ -12,12 +12,12 @@ from fmbench.simulator.in_process import output_tokens, prompt_tokens
 from fmbench.simulator.models import ServiceModel
 from fmbench.simulator.service import Job
 
-__all__ = ["Replayed", "replay", "serve"]
+__all__ = ["Simulated", "serve", "simulate"]
 
 NEVER = 1 << 62
 
 
-class Replayed(NamedTuple):
+class Simulated(NamedTuple):
     """What a run would have left."""
 
     records: list[Record]
@@ -49,7 +49,7 @@ def serve(model: ServiceModel, arrivals: Iterable[tuple[int, int, int]]) -> list
     return jobs
 
 
-def replay(
+def simulate(
     model: ServiceModel,
     load: Load,
     prompts: Sequence[Prompt],
@@ -62,7 +62,7 @@ def replay(
     stop_on_errors: int = 20,
     experiment: str = "simulated",
     id_prefix: str = "r",
-) -> Replayed:
+) -> Simulated:
     """The records that an ideal client would make of a simulated server: sent when due, stamped when the token was there.
 
     The engine over ``InProcessInvoker`` makes the same ones, up to the texts and to the 1 ms for which its sweep may let a
@@ -81,13 +81,13 @@ def replay(
         experiment: The records' experiment.
         id_prefix: What the records' ids begin with.
     """
-    parameters = parameters or Parameters()
+    parameters, prompts = parameters or Parameters(), load.arranged(prompts)
     asked = [(prompt_tokens(prompt), output_tokens(prompt, parameters, reply_tokens)) for prompt in prompts]
     client = _Client(model, load, prompts, asked=asked, warmup=load.warmup(warmup), experiment=experiment, id_prefix=id_prefix)
     client.timeout_ns, client.drain_ns = round(request_timeout_seconds * 1e9), round(drain_seconds * 1e9)
     client.stop_on_errors = stop_on_errors
     client.closed() if load.streams else client.open()
-    return Replayed(client.records, client.window(), client.stopped)
+    return Simulated(client.records, client.window(), client.stopped)
 
 
 class _Sent(NamedTuple):
@@ -140,7 +140,7 @@ class _Client:
 
     def closed(self) -> None:
         load = self._load
-        plans = [load.plan(len(self._prompts), warmup=self._warmup, stream=stream) for stream in range(load.streams or 0)]
+        plans = [load.plan(self._prompts, warmup=self._warmup, stream=stream) for stream in range(load.streams or 0)]
         upcoming = [next(plan, None) for plan in plans]
         issuing = len(plans)
         self._free = list(range(len(plans)))
@@ -167,7 +167,7 @@ class _Client:
 
     def open(self) -> None:
         load = self._load
-        plan = load.plan(len(self._prompts), warmup=self._warmup)
+        plan = load.plan(self._prompts, warmup=self._warmup)
         last = None
         for planned in plan:
             due = round((planned.due_seconds or 0.0) * 1e9)
@@ -179,7 +179,7 @@ class _Client:
             self._now = due
             self._hand_out(planned, due)
             last = planned
-        whole = last is not None and last.number + 1 - self._warmup == load.total(len(self._prompts))
+        whole = last is not None and last.number + 1 - self._warmup == load.total(self._prompts)
         if self._end is None and (load.seconds is None or whole):
             self._finish_sending(self._now)
         while self._happen(NEVER):
@@ -266,7 +266,7 @@ class _Client:
         return self._end is not None or self._now >= self._deadline()
 
     def _leave(self, first: list[Any], rest: Iterator[Any]) -> None:
-        if self.stopped is not None and self._load.total(len(self._prompts)) is not None:
+        if self.stopped is not None and self._load.total(self._prompts) is not None:
             self.records += [self._unsent(planned, f"not sent: {self.stopped}", None) for planned in (*first, *rest)]
 
     # Records.
