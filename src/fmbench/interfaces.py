@@ -159,7 +159,9 @@ class Exchange:
         """
         if self._closed:
             return
-        self.stamps.append(self._stamp(at))
+        if at is None or at != self._last_at:
+            at = self._stamp(at)
+        self.stamps.append(at)
         self.pieces.append(data)
         if self.on_piece is not None:
             self.on_piece()
@@ -173,8 +175,8 @@ class Exchange:
         if at is None:
             self.kernel = False
             return self._now()
-        if at != self._last_at and self.kernel:
-            self._last_at = at
+        self._last_at = at
+        if self.kernel:
             delay = self._now() - at
             if self.client_delay_ns is None or delay > self.client_delay_ns:
                 self.client_delay_ns = delay

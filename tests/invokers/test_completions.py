@@ -2,6 +2,7 @@
 
 import json
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -291,3 +292,63 @@ def test_whole_replies_that_are_none(body, kind):
     with pytest.raises(InvokeError) as caught:
         decoded(body, decoder=WholeDecoder)
     assert caught.value.kind == kind
+
+
+ODD_TEXTS = ["token ", "delta", "content", '"', "\\", "ü", "\n", "", "</s>", "1"]
+CONTENTS = st.lists(st.sampled_from(ODD_TEXTS) | st.text(max_size=4), min_size=2, max_size=12)
+
+
+@given(texts=CONTENTS, field=st.sampled_from(["content", "reasoning_content"]), data=st.data())
+def test_comparing_with_the_mould_gives_what_reading_each_event_gives(texts, field, data):
+    """Each event is read whole by a decoder that only ever sees half of it at once."""
+    pieces = []
+    for number, text in enumerate(texts):
+        delta = {field: text}
+        if data.draw(st.integers(0, 9)) == 0:
+            delta["role"] = "assistant"
+        chunk = {"id": "token ", "created": number // 5, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
+        if data.draw(st.integers(0, 9)) == 0:
+            chunk["usage"] = {"prompt_tokens": 1, "completion_tokens": number + 1}
+        pieces.append(b"data: " + orjson.dumps(chunk) + b"\n\n")
+    pieces.append(b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n')
+    quick, slow = EventDecoder(), EventDecoder()
+    for piece in pieces:
+        quick.feed(piece)
+        slow.feed(piece[:3])
+        slow.feed(piece[3:])
+    quick, slow = quick.close(Head(200, {})), slow.close(Head(200, {}))
+    assert [(delta.kind, delta.text, delta.tokens) for delta in quick.deltas] == [
+        (delta.kind, delta.text, delta.tokens) for delta in slow.deltas
+    ]
+    assert [2 * delta.piece + 1 for delta in quick.deltas] == [delta.piece for delta in slow.deltas]
+    assert quick.usage == slow.usage
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b'data: {"choices":[{"index":0,"delta":{"content":"a","content":"b"}}]}\n\n',
+        b'data: {"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"length","x":"b"}}]}\n\n',
+        b'data: {"choices":[{"index":0,"delta":{"content":"a\\ud800"}}]}\n\n',
+        b'data: {"choices":[{"index":0,"delta":{"content":"\xff"}}]}\n\n',
+        b'data: {"choices":[{"index":0,"delta":{"content":""}}]}\n\n',
+        b'data: {"choices":[{"index":0,"delta":{"content":"}}]}\n\n',
+        b'data: {"id":"other","choices":[{"index":0,"delta":{"content":"token"},"finish_reason":null}]}\n\n',
+        b'data: {"id":"token","choices":[{"index":0,"delta":{"content":"token"},"finish_reason":null}],"error":true}\n\n',
+    ],
+)
+def test_an_event_that_only_looks_like_the_others_is_read_whole(odd):
+    usual = b'data: {"id":"token","choices":[{"index":0,"delta":{"content":"token"},"finish_reason":null}],"error":null}\n\n'
+    end = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+
+    def outcome(cut):
+        decoder = EventDecoder()
+        for piece in (usual, usual, odd, usual, end):
+            for part in (piece,) if cut is None else (piece[:cut], piece[cut:]):
+                decoder.feed(part)
+        try:
+            return [delta.text for delta in decoder.close(Head(200, {})).deltas]
+        except InvokeError as error:
+            return error.kind, [delta.text for delta in decoder.deltas]
+
+    assert outcome(None) == outcome(9)

@@ -1,12 +1,19 @@
 """The record log: what goes in comes out, and a kill costs only what was not appended."""
 
 import os
+import subprocess
+import sys
 from array import array
+from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fmbench.errors import RunDirectoryError
 from fmbench.recording import RECORDS, RecordLog, read_batches, read_table, rewrite, schema
+from fmbench.recording.columns import column
 from fmbench.types import Record
 
 
@@ -106,3 +113,43 @@ def test_appending_yields_between_columns(tmp_path):
     assert sum(1 for _ in log.appending([record(1)])) == len(schema())
     assert sum(1 for _ in log.appending([])) == 0
     log.close()
+
+
+KINDS = {
+    "string": st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
+    "int32": st.integers(-(2**31), 2**31 - 1),
+    "int64": st.integers(-(2**63), 2**63 - 1),
+    "bool": st.booleans(),
+}
+
+
+@settings(deadline=None)  # the first pyarrow.array imports pandas
+@given(data=st.data())
+def test_columns_are_what_pyarrow_makes_of_the_values(data):
+    name = data.draw(st.sampled_from(sorted(KINDS)))
+    kind, values = pa.type_for_alias(name), KINDS[name]
+    if name != "string" and data.draw(st.booleans()):
+        kind, values = pa.list_(kind), st.lists(values, max_size=5)
+    drawn = data.draw(st.lists(st.none() | values, max_size=20))
+    made = column(kind, drawn)
+    made.validate(full=True)
+    assert made.equals(pa.array(drawn, kind))
+
+
+def test_text_that_is_no_unicode_does_not_lose_the_record():
+    assert column(pa.string(), ["a\ud800b"]).to_pylist() == ["a?b"]
+
+
+def test_recording_leaves_pandas_out(tmp_path):
+    code = f"""
+import sys
+sys.path[:0] = [{str(Path(__file__).parent)!r}]
+from pathlib import Path
+from test_recording import record
+from fmbench.recording import RecordLog
+log = RecordLog(Path({str(tmp_path)!r}, "records.arrow"))
+log.append([record(3), record(0)])
+log.close()
+sys.exit("pandas" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

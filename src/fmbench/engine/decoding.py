@@ -23,6 +23,8 @@ SLICE = 32
 """Pieces decoded between two reads: about 0.1 ms."""
 REPLY = 8
 """What ending a reply costs, in pieces."""
+BACKLOG = 64
+"""Replies that may wait; from there on slices grow with the queue, or a client at its limit would fill its memory."""
 
 Landed = Callable[[Flight, Completion | None, Sequence[Delta]], None]
 
@@ -84,8 +86,8 @@ class Decoding:
             self.slice()
 
     def slice(self) -> None:
-        """Decode about ``SLICE`` pieces."""
-        budget = SLICE
+        """Decode about ``SLICE`` pieces, and more where the queue is long."""
+        budget = SLICE * (1 + len(self._queue) // BACKLOG)
         while budget > 0 and self._queue:
             flight = self._queue.popleft()
             flight.queued = False
@@ -111,9 +113,10 @@ class Decoding:
             return 0
         pieces = flight.exchange.pieces
         part = pieces[:most]
+        feed = flight.decoder.feed
         try:
             for piece in part:
-                flight.decoder.feed(piece)
+                feed(piece)
         except Exception as error:  # noqa: BLE001 - a stranger's bug is a value in the record
             flight.failure = flight.failure or _bug(error)
         del pieces[: len(part)]
@@ -133,7 +136,8 @@ class Decoding:
         except Exception as error:  # noqa: BLE001 - a stranger's bug is a value in the record
             flight.failure = flight.failure or _bug(error)
         deltas = completion.deltas if completion is not None else () if flight.decoder is None else flight.decoder.deltas
-        if any(not 0 <= delta.piece < len(exchange.stamps) for delta in deltas):
+        pieces = [delta.piece for delta in deltas]
+        if pieces and not (min(pieces) >= 0 and max(pieces) < len(exchange.stamps)):
             flight.failure = flight.failure or InvokeError("bug", "decode named a piece that was never handed over")
             deltas = ()
         self._landed(flight, completion, deltas)

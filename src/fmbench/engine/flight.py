@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from operator import eq
 from typing import Any, Literal
 
 import orjson
@@ -106,7 +106,7 @@ def record_of(flight: Flight, completion: Completion | None, deltas: Sequence[De
     streamed = None if completion is None else completion.streamed
     stamps = exchange.stamps
     arrivals, tokens, coalesced = _arrivals(deltas, stamps, origin, streamed=streamed is not False)
-    text = "".join(delta.text for delta in deltas if delta.kind == "text")
+    text = "".join([delta.text for delta in deltas if delta.kind == "text"]) if assignment.keep_text else ""
     usage = None if completion is None else completion.usage
     prompt_tokens, prompt_source = _prompt_tokens(prompt, None if usage is None else usage.prompt_tokens, assignment.estimate)
     completion_tokens, completion_source = _completion_tokens(
@@ -155,7 +155,7 @@ def record_of(flight: Flight, completion: Completion | None, deltas: Sequence[De
         model_returned=None if completion is None else completion.model,
         server_timings=None if completion is None or completion.timings is None else orjson.dumps(completion.timings).decode(),
         streamed=streamed,
-        completion=text if assignment.keep_text and (text or status == "ok") else None,
+        completion=text if text or (status == "ok" and assignment.keep_text) else None,
     )
 
 
@@ -210,12 +210,13 @@ def _arrivals(
     content = [delta for delta in deltas if delta.text or delta.tokens]
     if not content:
         return array("q"), None, []
-    tokens = [delta.tokens for delta in content]
-    known = None if None in tokens else [count for count in tokens if count is not None]
+    known = None if content[0].tokens is None else [count for _, _, _, count in content if count is not None]
+    if known is not None and len(known) < len(content):
+        known = None
     if not streamed:
         return array("q", [stamps[-1] - origin]), None if known is None else [sum(known)], [False]
     times = array("q", [stamps[delta.piece] - origin for delta in content])
-    return times, known, [*(earlier == later for earlier, later in pairwise(times)), False]
+    return times, known, [*map(eq, times, times[1:]), False]
 
 
 def _prompt_tokens(

@@ -316,4 +316,7 @@ class _Engine:
             self._finished.append(record_of_unsent(planned, self._task, f"not sent: {self._stopped}"))
 
     def _next(self, plan: Iterator[Planned]) -> Planned | None:
-        return next((planned for planned in plan if planned.number not in self._task.done), None)
+        done = self._task.done
+        if not done:
+            return next(plan, None)
+        return next((planned for planned in plan if planned.number not in done), None)

@@ -9,6 +9,7 @@ import orjson
 
 from fmbench import Completion, Delta, Head, InvokeError, Usage
 from fmbench.invokers.failures import Failures, not_json
+from fmbench.invokers.mould import NO_MOULD, Mould, around
 from fmbench.wire import EventReader
 
 __all__ = ["EventDecoder", "WholeDecoder"]
@@ -20,6 +21,9 @@ Kind = Literal["text", "reasoning", "tool"]
 ODD = (AttributeError, IndexError, KeyError, TypeError)
 """What taking a reply apart raises where a part is not of the type it should be."""
 NO_FAILURES = Failures()
+
+LESSONS = 8
+"""How often a reply's mould is learnt anew where something but the content changes, such as a time of day."""
 
 # A Delta a token: its own constructor, which is a Python function, takes three times as long as the tuple's.
 _make = tuple.__new__
@@ -38,7 +42,9 @@ class EventDecoder:
         "_failure",
         "_failures",
         "_finish_reason",
+        "_lessons",
         "_model",
+        "_mould",
         "_piece",
         "_plain",
         "_start",
@@ -63,28 +69,47 @@ class EventDecoder:
         self._model: str | None = None
         self._timings: dict[str, Any] | None = None
         self._failure: InvokeError | None = None
+        self._mould: Mould = NO_MOULD
+        self._lessons = LESSONS
 
     def feed(self, piece: bytes) -> None:
         """Take the next piece of the body."""
         self._piece += 1
-        # The usual piece is one whole event on one line, which needs no taking apart; any other goes the long way.
-        # (Of all ways to look at bytes, partition is the quickest by half.)
-        line, _, rest = piece.partition(b"\n")
-        if rest == b"\n" and self._between_events:
-            before, _, data = line.partition(b"data: ")
-            if not before:
+        if self._between_events:
+            before, after, kind, start, stop = self._mould
+            if piece.startswith(before) and piece.endswith(after):
                 try:
-                    chunk = orjson.loads(data)
+                    text = orjson.loads(piece[start:-stop])
                 except orjson.JSONDecodeError:
-                    pass
+                    pass  # more than a string, or less: another event altogether
                 else:
-                    self._take(chunk, data)
+                    if text:
+                        self.deltas.append(_make(Delta, (self._piece, kind, text, None)))
                     return
+            if self._one_event(piece):
+                return
         if len(self._start) < MOST_START:
             self._start += piece
         for data in self._events.feed(piece):
             self._event(data)
         self._between_events = piece[-2:] == b"\n\n"
+
+    def _one_event(self, piece: bytes) -> bool:
+        """Take a piece that is one whole event on one line, as it mostly is; whether it was."""
+        # Of all ways to look at bytes, partition is the quickest by half.
+        line, _, rest = piece.partition(b"\n")
+        before, _, data = line.partition(b"data: ")
+        if rest != b"\n" or before:
+            return False
+        try:
+            chunk = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            return False
+        known = len(self.deltas)
+        self._take(chunk, data)
+        if self._lessons and len(self.deltas) == known + 1:
+            self._learn(piece, chunk)
+        return True
 
     def close(self, head: Head) -> Completion:
         """The body has ended.
@@ -140,6 +165,14 @@ class EventDecoder:
         if self._failure is None:
             self._other(chunk, data)
 
+    def _learn(self, piece: bytes, chunk: dict[str, Any]) -> None:
+        """Let the events that follow be compared with this one, if it brought one content and nothing else."""
+        [_, kind, text, tokens], choices = self.deltas[-1], chunk.get("choices")
+        more = chunk.get("usage"), chunk.get("timings"), tokens
+        if choices and only(choices).get("finish_reason") is None and more == (None, None, None) and kind != "tool":
+            self._lessons -= 1
+            self._mould = around(piece, text, kind, lambda other: contents_of(only(other["choices"])))
+
     def _other(self, chunk: Any, data: bytes) -> None:
         if not isinstance(chunk, dict):
             self._fail(self._failures.not_completion("an event is not a JSON object", data))
@@ -191,6 +224,8 @@ class EventDecoder:
         if self._failure is None:
             self._failure = failure
             self._plain = False
+            self._mould = NO_MOULD
+            self._lessons = 0
 
     def _incomplete(self, head: Head) -> InvokeError:
         if not self.deltas and (told := self._failures.not_events(head, self._start)) is not None:
@@ -259,10 +294,11 @@ def usage_of(usage: Any) -> Usage | None:
     """OpenAI's usage object. A count that is no whole number is one that was not told."""
     if not usage or not isinstance(usage, dict):
         return None
+    details = usage.get("prompt_tokens_details")
     return Usage(
         prompt_tokens=count_in(usage, "prompt_tokens"),
         completion_tokens=count_in(usage, "completion_tokens"),
-        cached_tokens=count_in(usage.get("prompt_tokens_details"), "cached_tokens"),
+        cached_tokens=None if details is None else count_in(details, "cached_tokens"),
     )
 
 

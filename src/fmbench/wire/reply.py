@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Protocol
 
 import httptools
@@ -15,6 +16,11 @@ HEAD_BYTES = 65536
 """The most a reply's head may have, and the most that may arrive without a byte of its body."""
 BODILESS = {204, 304}
 SWITCHED = "the server switched to another protocol, which it was not asked for"
+
+
+@lru_cache(maxsize=256)
+def _lowered(name: bytes) -> str:
+    return name.decode("latin-1").lower()
 
 
 class Sink(Protocol):
@@ -107,7 +113,7 @@ class Reply:
             raise self._too_long()
         if self.has_head:
             return  # a trailer
-        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        key, text = _lowered(name), value.decode("latin-1")
         self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
 
     def on_headers_complete(self) -> None:

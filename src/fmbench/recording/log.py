@@ -1,16 +1,16 @@
-"""The record log: ``records.arrow``, an Arrow stream with one row a request, appended as requests finish."""
+"""``records.arrow``: an Arrow stream with one row a request, appended as requests finish."""
 
 from __future__ import annotations
 
 import os
-from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fmbench.errors import RunDirectoryError
+from fmbench.recording.columns import column
 from fmbench.types import Record
 
 if TYPE_CHECKING:
@@ -59,7 +59,6 @@ class RecordLog:
         fresh = path.with_suffix(".fresh")
         self._file = fresh.open("wb")
         self._writer = pa.ipc.new_stream(self._file, schema())
-        pa.array([])  # the first array imports pandas, which takes a third of a second: not while requests are in flight
         for batch in kept:
             self._writer.write_batch(batch)
         self._file.flush()
@@ -78,7 +77,7 @@ class RecordLog:
             return
         columns = []
         for field, values in zip(schema(), zip(*records, strict=True), strict=True):
-            columns.append(_int64_lists(values) if field.name == "arrivals_ns" else pa.array(values, field.type))
+            columns.append(column(field.type, values))
             yield
         self._writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema()))
         self._file.flush()
@@ -89,21 +88,6 @@ class RecordLog:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
-
-
-def _int64_lists(values: Sequence[Any]) -> pa.Array:
-    """A list column out of ``array('q')`` values, without a Python object for each number."""
-    import pyarrow as pa  # noqa: PLC0415 - `import fmbench` stays light
-
-    offsets, flat, nothing = array("i", [0]), array("q"), []
-    for value in values:
-        nothing.append(value is None)
-        if value is not None:
-            flat.extend(value)
-        offsets.append(len(flat))
-    numbers = pa.Array.from_buffers(pa.int64(), len(flat), [None, pa.py_buffer(flat)])
-    starts = pa.Array.from_buffers(pa.int32(), len(offsets), [None, pa.py_buffer(offsets)])
-    return pa.ListArray.from_arrays(starts, numbers, mask=pa.array(nothing, pa.bool_()))
 
 
 def read_batches(path: Path) -> Iterator[pa.RecordBatch]:
