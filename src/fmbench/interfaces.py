@@ -268,7 +268,11 @@ class Reporter(Protocol):
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """Counts tokens."""
+    """Counts tokens.
+
+    May also have ``count_messages(conversations) -> list[int]``: the length of each list of chat messages after the chat
+    template, up to where the answer begins; and ``has_chat_template``: whether there is one.
+    """
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """The length of each text in tokens, special tokens as the tokenizer adds them."""

@@ -1,6 +1,8 @@
 """What stands in files: every kind is read, a broken row is told by its line, and the others are still there."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from fmbench import ConfigError
 from fmbench.prompts import Dataset
@@ -214,3 +217,25 @@ def test_buckets_of_a_model_are_still_counted_once(longbench):
 @pytest.fixture
 def longbench(tmp_path):
     return lines(tmp_path / "qa.jsonl", [{"input": f"q{n}", "context": "w " * n} for n in range(10)])
+
+
+MANY = """
+import resource, sys
+from fmbench.benchmark.cases import PromptSet
+from fmbench.benchmark.drawing import draw
+from fmbench.prompts import Dataset
+drawn = draw(PromptSet("p", Dataset(sys.argv[1], template="{context} {question}")), sys.argv[2])
+print(len(drawn.prompts), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is counted in other units elsewhere")
+def test_100_000_prompts_are_counted_without_holding_300_megabytes(tmp_path):
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    lines(tmp_path / "a.jsonl", ({"context": "word " * 75, "input": f"q{n}", "_id": f"id-{n}"} for n in range(100_000)))
+    command = [sys.executable, "-c", MANY, str(tmp_path / "a.jsonl"), str(tmp_path)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout.split()
+    assert int(said[0]) == 100_000
+    assert int(said[1]) < 300

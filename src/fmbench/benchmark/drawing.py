@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +14,8 @@ from fmbench.interfaces import PromptSource, Tokenizer
 from fmbench.types import Prompt
 
 __all__ = ["Drawn", "draw"]
+
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,11 +67,32 @@ def _taken(name: str, source: PromptSource) -> tuple[Prompt, ...]:
 
 
 def _counted(prompts: tuple[Prompt, ...], tokenizer: Tokenizer | None) -> tuple[Prompt, ...]:
-    uncounted = [prompt for prompt in prompts if prompt.tokens is None and prompt.text is not None]
-    if tokenizer is None or not uncounted:
+    """The prompts with the lengths that their source did not count; chat messages by the tokenizer's chat template."""
+    if tokenizer is None:
         return prompts
-    counts = dict(zip(map(id, uncounted), tokenizer.count([prompt.text or "" for prompt in uncounted]), strict=True))
-    return tuple(replace(prompt, tokens=counts[id(prompt)]) if id(prompt) in counts else prompt for prompt in prompts)
+    texts = {index: prompt.text for index, prompt in enumerate(prompts) if prompt.tokens is None and prompt.text is not None}
+    chats = {index: prompt.messages for index, prompt in enumerate(prompts) if prompt.tokens is None and _is_plain_chat(prompt)}
+    counts = dict(zip(texts, tokenizer.count(list(texts.values())), strict=True)) if texts else {}
+    if chats and getattr(tokenizer, "has_chat_template", False):
+        counts |= _chat_lengths(chats, tokenizer)
+    return tuple(replace(prompt, tokens=counts[index]) if index in counts else prompt for index, prompt in enumerate(prompts))
+
+
+def _is_plain_chat(prompt: Prompt) -> bool:
+    """Whether it is messages of text only, and the first of its conversation: what comes before a later turn is not known."""
+    return (
+        prompt.messages is not None
+        and prompt.after is None
+        and all(isinstance(message.get("content"), str) for message in prompt.messages)
+    )
+
+
+def _chat_lengths(chats: Mapping[int, Any], tokenizer: Any) -> dict[int, int]:
+    try:
+        return dict(zip(chats, tokenizer.count_messages(list(chats.values())), strict=True))
+    except ConfigError as error:
+        logger.warning("the lengths of chat messages are estimated: %s", error)
+        return {}
 
 
 def _check(name: str, prompts: tuple[Prompt, ...]) -> None:
