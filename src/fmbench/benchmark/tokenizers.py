@@ -68,7 +68,7 @@ class FolderTokenizer:
         return _has_chat_template(self.path)
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        return [length for batch in _batches(texts) for length in _loaded(self.path).count(batch, True)]
+        return [length for batch in _batches(texts) for length in _loaded(self.path).lengths(batch, True)]
 
     def count_messages(self, conversations: Sequence[Sequence[Message]]) -> list[int]:
         """The length of each conversation after the chat template, up to where the model's answer begins.
@@ -78,7 +78,7 @@ class FolderTokenizer:
         """
         texts = [_rendered(self.path, messages) for messages in conversations]
         # The template writes the special tokens itself.
-        return [length for batch in _batches(texts) for length in _loaded(self.path).count(batch, False)]
+        return [length for batch in _batches(texts) for length in _loaded(self.path).lengths(batch, False)]
 
 
 def _batches(texts: Sequence[str]) -> Iterator[list[str]]:
@@ -97,7 +97,7 @@ def _batches(texts: Sequence[str]) -> Iterator[list[str]]:
 class _Loaded(NamedTuple):
     """A tokenizer as read: how it counts, and, where ``transformers`` had to read it, that library's own object."""
 
-    count: Count
+    lengths: Count
     slow: Any = None
 
 
