@@ -189,6 +189,8 @@ class Record(NamedTuple):
     prompt_tokens: int | None
     prompt_tokens_source: Literal["server", "tokenizer", "estimated"] | None
     cached_tokens: int | None
+    max_new_tokens: int | None
+    """The length asked for: the prompt's own, else the parameters'."""
     completion_tokens: int | None
     completion_tokens_source: Literal["server", "tokenizer", "estimated"] | None
     finish_reason: str | None

@@ -152,7 +152,7 @@ class MadeUp:
             arrivals_ns=times if known else None, arrival_tokens=None,
             arrival_coalesced=[False] * len(times) if known else None, coalesced=0, client_delay_ns=40_000 + index * 100,
             clock="kernel", sent_source="adapter", prompt_tokens=tokens, prompt_tokens_source="server", cached_tokens=0,
-            completion_tokens=new if known else None, completion_tokens_source="server" if known else None,
+            max_new_tokens=20, completion_tokens=new if known else None, completion_tokens_source="server" if known else None,
             finish_reason="stop" if known else None, model_returned="tiny", server_timings=None,
             streamed=self.streamed if known else None, completion=self.reply if known else None,
         )  # fmt: skip

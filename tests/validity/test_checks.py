@@ -11,15 +11,23 @@ def some(share, **change):
     return lambda number: change if number < share * 700 else {}
 
 
-def test_an_experiment_without_fault_passes_every_check(make_subject):
-    checks = assess([make_subject(clock_step_seconds=1e-6, cpu_share=0.2)])
-    assert {check.name for check in checks} == {
-        "measured", "accounting", "error_rate", "unfinished", "percentile_requests", "kernel_stamps", "coalesced",
-        "client_delay", "clock_mapping", "client_cpu", "prompt_repetition", "cached_tokens",
-        "completion_tokens_source", "output_length",
-    }  # fmt: skip
+EVERY_LOAD = {
+    "measured", "accounting", "error_rate", "unfinished", "percentile_requests", "littles_law", "steady_state", "error_bound",
+    "kernel_stamps", "coalesced", "client_delay", "loop_lag", "clock_mapping", "client_cpu", "core_contention",
+    "host_pressure", "prompt_repetition", "cached_tokens", "completion_tokens_source", "output_length",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("open_load", "more"),
+    [(False, {"achieved_concurrency"}), (True, {"schedule_slip", "achieved_rate", "growing_queue"})],
+)
+def test_an_experiment_without_fault_passes_every_check(make_subject, open_load, more):
+    checks = assess([make_subject(open_load=open_load)])
+    assert {check.name for check in checks} == EVERY_LOAD | more
     assert [check for check in checks if check.verdict != "pass"] == []
     assert all(check.experiment == "e" and not check.remedy and check.finding for check in checks)
+    assert len({check.name for check in checks}) == len(checks)
 
 
 @pytest.mark.parametrize(
@@ -35,14 +43,12 @@ def test_an_experiment_without_fault_passes_every_check(make_subject):
         ("coalesced", some(0.11, arrival_coalesced=[True, False]), "fail"),
         ("client_delay", some(0.02, client_delay_ns=MS), "pass"),
         ("client_delay", some(0.02, client_delay_ns=MS + MS // 10), "warn"),
-        ("client_delay", some(0.02, client_delay_ns=5 * MS + MS // 10), "fail"),
+        ("client_delay", some(0.02, client_delay_ns=50 * MS), "warn"),
+        ("client_delay", some(0.02, client_delay_ns=50 * MS + MS // 10), "fail"),
         ("client_delay", some(0.005, client_delay_ns=50 * MS), "pass"),
         ("prompt_repetition", some(0.01, prompt_id="p-0"), "warn"),
         ("cached_tokens", some(0.002, cached_tokens=1), "warn"),
         ("completion_tokens_source", some(0.002, completion_tokens_source="estimated"), "warn"),
-        ("output_length", some(0.5, completion_tokens=81), "pass"),
-        ("output_length", some(0.5, completion_tokens=79), "warn"),
-        ("output_length", some(0.002, completion_tokens=101), "warn"),
     ],
 )
 def test_each_check_says_from_where_on_it_doubts(check_of, name, change, verdict):
@@ -52,13 +58,10 @@ def test_each_check_says_from_where_on_it_doubts(check_of, name, change, verdict
     assert check.figure is not None
 
 
-@pytest.mark.parametrize(
-    ("name", "change"),
-    [("coalesced", some(0.11, arrival_coalesced=[True, False])), ("client_delay", some(0.02, client_delay_ns=40 * MS))],
-)
-def test_the_scheduler_of_a_shared_host_is_warned_of_and_fails_only_beyond_ten_times_the_limit(check_of, name, change):
-    assert check_of(name, 700, change, shared_host=True).verdict == "warn"
-    assert check_of(name, 700, change, shared_host=False).verdict == "fail"
+def test_on_a_shared_host_ten_times_as_many_coalesced_arrivals_fail(check_of):
+    change = some(0.11, arrival_coalesced=[True, False])
+    assert check_of("coalesced", 700, change, shared_host=True).verdict == "warn"
+    assert check_of("coalesced", 700, change, shared_host=False).verdict == "fail"
 
 
 def test_no_kernel_stamps_say_nothing_of_the_client_delay(check_of):
@@ -125,17 +128,11 @@ def test_warm_up_and_unsent_requests_repeat_no_prompt(check_of):
         assert check.verdict == "pass"
 
 
-def test_a_clock_that_steps_and_a_busy_client_are_warned_of(check_of):
-    assert check_of("clock_mapping", clock_step_seconds=150e-6).verdict == "warn"
-    assert check_of("clock_mapping", clock_step_seconds=50e-6).verdict == "pass"
-    assert check_of("client_cpu", cpu_share=0.9).verdict == "warn"
-    assert check_of("client_cpu", cpu_share=0.7).verdict == "pass"
-
-
 def test_nothing_recorded_is_judged_without_a_number_made_up(make_subject):
     checks = assess([make_subject(0, planned=0)])
     assert {check.name: check.verdict for check in checks} == {
-        "measured": "pass", "accounting": "pass", "percentile_requests": "fail",
+        "measured": "pass", "accounting": "pass", "percentile_requests": "fail", "loop_lag": "pass", "clock_mapping": "pass",
+        "client_cpu": "pass", "core_contention": "pass", "host_pressure": "pass",
     }  # fmt: skip
 
 

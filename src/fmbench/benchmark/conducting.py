@@ -285,7 +285,7 @@ class Conductor:
         self._file.experiment(one.name)["warmup"] = warmup
         assignment = Assignment(
             experiment=one.name, id_prefix=self._prefix(one), load=one.load, prompts=prompts, requests=(),
-            warmup=warmup, origin_ns=self._file.origin_ns, estimate=len,
+            warmup=warmup, origin_ns=self._file.origin_ns, estimate=len, max_new_tokens=one.parameters.max_new_tokens,
         )  # fmt: skip
         return [
             record_of_unsent(planned, assignment, reason)

@@ -94,8 +94,7 @@ async def measure_experiment(
     prompts = _needed(one.load.arranged(drawn.prompts), planned_requests(one, drawn.prompts, settings.warmup))
     concurrency = one.load.streams or getattr(one.load, "max_concurrency", None)
     async with invoker.connect(endpoint, concurrency=concurrency) as session:
-        requests = _encode(session, prompts, one)
-        entry |= {"payload_first_line": payloads.write(requests), "warmup": warmup}
+        entry |= {"payload_first_line": payloads.write(requests := _encode(session, prompts, one)), "warmup": warmup}
         assignment = Assignment(
             experiment=one.name,
             id_prefix=id_prefix,
@@ -111,6 +110,7 @@ async def measure_experiment(
             drain_seconds=settings.drain_seconds,
             stop_on_errors=settings.stop_on_errors,
             keep_text=settings.keep_text,
+            max_new_tokens=one.parameters.max_new_tokens,
         )
         async with _accounted(entry, session):
             return await measure(session, assignment, log, now=time.perf_counter_ns, on_records=on_records)

@@ -49,13 +49,17 @@ class LoopLag:
             self._look()
 
     def facts(self) -> Facts | None:
-        """``samples`` and the ``p50_ns``, ``p99_ns`` and ``max_ns`` of the lags so far; ``None`` where none was due yet."""
+        """``samples``, and the ``p50_ns``, ``p99_ns`` and ``max_ns`` of the lags so far; ``None`` where none was due yet.
+
+        ``grain_ns`` is what was taken off each: shorter lags are not seen.
+        """
         self._look()  # the loop may have been blocked until just now
         lags = sorted(self._lags_us)
         if not lags:
             return None
         p50, p99 = (lags[min(len(lags) * q // 100, len(lags) - 1)] for q in (50, 99))
-        return {"samples": len(lags), "p50_ns": p50 * 1000, "p99_ns": p99 * 1000, "max_ns": lags[-1] * 1000}
+        found = {"p50_ns": p50 * 1000, "p99_ns": p99 * 1000, "max_ns": lags[-1] * 1000}
+        return {"samples": len(lags), **found, "grain_ns": GRAIN_NS}
 
     def _look(self) -> None:
         while (late := self._now() - self._due) >= 0:

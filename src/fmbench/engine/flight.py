@@ -42,6 +42,8 @@ class Assignment:
     drain_seconds: float = 30.0
     stop_on_errors: int = 20
     keep_text: bool = True
+    max_new_tokens: int | None = None
+    """The length asked for where a prompt does not say its own."""
     worker: int = 0
     spin_seconds: float = 0.0015
     """How long before a due time the loop's own timers are too coarse, and it turns without sleeping."""
@@ -49,6 +51,10 @@ class Assignment:
     def id_of(self, planned: Planned) -> str:
         """The request's id, which also goes out as ``X-Request-Id``."""
         return f"{self.id_prefix}-{planned.number:06d}"
+
+    def max_new_tokens_of(self, prompt: Prompt) -> int | None:
+        """The length asked for in answer to a prompt."""
+        return self.max_new_tokens if prompt.max_new_tokens is None else prompt.max_new_tokens
 
 
 class Flight:
@@ -149,6 +155,7 @@ def record_of(flight: Flight, completion: Completion | None, deltas: Sequence[De
         prompt_tokens=prompt_tokens,
         prompt_tokens_source=prompt_source,
         cached_tokens=None if usage is None else usage.cached_tokens,
+        max_new_tokens=assignment.max_new_tokens_of(prompt),
         completion_tokens=completion_tokens,
         completion_tokens_source=completion_source,
         finish_reason=None if completion is None else completion.finish_reason,
@@ -179,6 +186,7 @@ def record_of_unsent(planned: Planned, assignment: Assignment, reason: str, *, d
         "sent_source": "entry",
         "prompt_tokens": prompt.tokens,
         "prompt_tokens_source": None if prompt.tokens is None else "tokenizer",
+        "max_new_tokens": assignment.max_new_tokens_of(prompt),
     }
     return Record(**row)
 

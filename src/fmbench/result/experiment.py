@@ -45,6 +45,9 @@ class Experiment:
         windows: Each window's start and end, in nanoseconds from the run's start; a resumed experiment has several.
         clock: ``kernel`` (whether arrivals have kernel time stamps) and ``offset_step_ns``.
         cpu: What measuring cost: ``process_seconds``, ``wall_seconds``, ``pressure_percent``.
+        queue: How long the measuring thread waited for a processor: ``waited_seconds``, ``ran_seconds``, ``timeslices``.
+        loop_lag: How late its loop came: ``samples``, ``p50_ns``, ``p99_ns``, ``max_ns``, ``grain_ns``.
+        workers: What became of each worker process, where there were several.
         facts: What is known of its endpoint.
     """
 
@@ -63,9 +66,13 @@ class Experiment:
     windows: tuple[tuple[int, int], ...]
     clock: Mapping[str, Any]
     cpu: Mapping[str, Any]
+    queue: Mapping[str, Any]
+    loop_lag: Mapping[str, Any]
+    workers: tuple[Mapping[str, Any], ...]
     facts: Facts
     _folder: RunFolder = field(repr=False)
     _shared_host: bool = field(repr=False)
+    _first_payload: int | None = field(repr=False)
 
     @classmethod
     def of(cls, entry: Mapping[str, Any], deployment: Deployment, folder: RunFolder, *, shared_host: bool) -> Experiment:
@@ -86,9 +93,13 @@ class Experiment:
             windows=tuple((start, end) for start, end in entry["windows"]),
             clock=entry.get("clock") or {},
             cpu=entry.get("cpu") or {},
+            queue=entry.get("queue") or {},
+            loop_lag=entry.get("loop_lag") or {},
+            workers=tuple(entry.get("workers") or ()),
             facts=deployment.facts,
             _folder=folder,
             _shared_host=shared_host,
+            _first_payload=entry.get("payload_first_line"),
         )
 
     def table(self) -> pa.Table:
@@ -218,9 +229,9 @@ class Experiment:
     def _reading(self) -> Reading:
         """Everything at once, so that the records are read once and not kept."""
         from fmbench.result.reading import read  # noqa: PLC0415 - numpy starts threads
+        from fmbench.validity.lengths import fills_replies  # noqa: PLC0415 - numpy starts threads
 
-        step = self.clock.get("offset_step_ns")
-        busy, wall = self.cpu.get("process_seconds"), self.cpu.get("wall_seconds")
+        step, write = self.clock.get("offset_step_ns"), self.clock.get("write_delay_ns")
         return read(
             self.sample(),
             Prices.of(self.facts),
@@ -229,10 +240,17 @@ class Experiment:
             reason=self.reason,
             planned=self.planned,
             ended=self._folder.document["state"] != "running",
+            load=self.load_fields,
+            streams=self.concurrency,
             max_new_tokens=self.parameters.get("max_new_tokens"),
+            exact_length=fills_replies(self._folder.payload(self._first_payload)),
             shared_host=self._shared_host,
             clock_step_seconds=None if step is None else step / 1e9,
-            cpu_share=busy / wall if busy is not None and wall else None,
+            write_delay_seconds=None if write is None else write / 1e9,
+            cpu=self.cpu,
+            queue=self.queue,
+            loop_lag=self.loop_lag,
+            workers=self.workers,
         )
 
     def sample(self) -> Sample:

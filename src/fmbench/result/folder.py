@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,18 @@ class RunFolder:
         kept = [name for name in schema().names if name not in without]
         batches = [batch.select(kept) for batch in self._batches(experiment)]
         return pa.Table.from_batches(batches, schema=pa.schema([schema().field(name) for name in kept]))
+
+    def payload(self, line: int | None) -> Any:
+        """One request of ``payload.jsonl``, counted from 0; ``None`` where there is none."""
+        path = self.directory / "payload.jsonl"
+        if line is None or not path.exists():
+            return None
+        with path.open("rb") as file:
+            text = next(islice(file, line, None), b"null")
+        try:
+            return orjson.loads(text)
+        except orjson.JSONDecodeError:
+            return None  # a kill cut it short
 
     def _batches(self, experiment: str | None) -> Iterator[pa.RecordBatch]:
         """One batch after the other, so that never more is held than what is asked for and one batch."""
