@@ -490,16 +490,3 @@ def test_a_name_is_looked_up_once_and_the_address_that_answers_is_kept(run, serv
     assert looked_up == ["model.example"]
     assert tried[-3:] == ["127.0.0.1"] * 3
     assert b"Host: model.example" in request
-
-
-def test_no_proxy_is_taken_from_the_environment(run, serving, exchange, monkeypatch):
-    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "HTTPS_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-
-    async def main():
-        async with serving(says(OK)) as (url, _), connect(url) as client:
-            sink = exchange()
-            await client.send(client.prepare("POST", "/"), sink)
-            return sink
-
-    assert run(main()).pieces == [b"hello"]

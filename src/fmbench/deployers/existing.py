@@ -15,6 +15,7 @@ from fmbench import DeployError, Endpoint, Run
 from fmbench.deployers.addresses import check_root, unreachable
 from fmbench.deployers.priced import STRICT, Priced
 from fmbench.invokers import OpenAI
+from fmbench.wire import refuse_proxy
 
 __all__ = ["ExistingEndpoint"]
 
@@ -57,7 +58,9 @@ class ExistingEndpoint(Priced):
 
         Raises:
             DeployError: nothing does.
+            ConfigError: the environment names a proxy for it.
         """
+        refuse_proxy(self.url)
         why = await unreachable(self.url, seconds=10.0)
         if why is not None:
             raise DeployError(f"nothing accepts connections at {self.url} ({why}): is the server up, and the port right?")

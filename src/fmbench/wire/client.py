@@ -1,4 +1,4 @@
-"""A client with its connections open before the clock starts. It never repeats a request, and reads no environment."""
+"""A client with its connections open before the clock starts. It never repeats a request, and speaks to no proxy."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from fmbench.wire.clock import KernelClock, Stamping
 from fmbench.wire.connection import Connection
 from fmbench.wire.dialling import Dialler
 from fmbench.wire.origin import origin_of
+from fmbench.wire.proxies import refuse_proxy
 from fmbench.wire.reply import Sink
 from fmbench.wire.request import Prepared, prepared_request
 from fmbench.wire.tls import client_context
@@ -56,8 +57,9 @@ async def connect(
         ssl_context: For https; without one, certificates are verified against the system's authorities.
 
     Raises:
-        ConfigError: the URL or a header cannot be used.
+        ConfigError: the URL or a header cannot be used, or the environment names a proxy for the host (``refuse_proxy``).
     """
+    refuse_proxy(url)
     client = Client(
         url, headers=headers, keep_alive=keep_alive, connect_timeout_seconds=connect_timeout_seconds, ssl_context=ssl_context
     )
