@@ -79,6 +79,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def fuzz(session: nox.Session) -> None:
+    """The readers, guided by coverage, for as long as ``--seconds`` says. See tests/fuzz/README.md."""
+    session.install("-e", ".", *group("fuzz"))
+    session.run("python", "tests/fuzz/run.py", *session.posargs)
+
+
+@nox.session(default=False)
 def transformers(session: nox.Session) -> None:
     """A second real engine: ``transformers serve`` with the same small model, beside llama.cpp. Takes a gigabyte."""
     session.install("torch==2.13.0")  # first, so that nothing else chooses a build of it

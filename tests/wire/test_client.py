@@ -129,6 +129,8 @@ def test_every_way_to_end_a_reply(run, serving, exchange, reply, then, body):
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello", "reset", "in the middle of the reply", [b"hello"]),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "reset", "in the middle", [b"hello"]),
         (b"SSH-2.0-OpenSSH\r\n\r\n", "protocol", "not valid HTTP", []),
+        (b"HTTP/1.1 020 OK\r\n\r\nhello", "protocol", "020 is no status", []),
+        (b"HTTP/1.1 199 OK\r\nContent-Length: 5\r\n\r\nhello", "protocol", "a body with status 199", []),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n", "protocol", "not valid HTTP", []),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhello\r\n", "protocol", "not valid HTTP", [b"he"]),
         (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nxyz", "protocol", "compressed", []),

@@ -123,6 +123,8 @@ def test_an_url_taken_apart(url, host, port, authority, path, secure, shown):
         ("http://x/#a", "end with its path"),
         ("http://x/a b", "percent-encoded"),
         ("http://" + "x" * 70, "name a host"),
+        ("http://a\0b", "name a host"),
+        ("http://a b:80", "name a host"),
     ],
 )
 def test_an_url_that_cannot_be_used(url, match):

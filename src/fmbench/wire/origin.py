@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
@@ -10,6 +11,9 @@ from fmbench.errors import ConfigError
 __all__ = ["Origin", "origin_of"]
 
 PORTS = {"http": 80, "https": 443}
+
+_HOST = re.compile(r"[0-9A-Za-z._~%:-]+")
+"""Of names and of addresses; anything else would spoil the head that it stands in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,9 @@ def _parts(url: str) -> tuple[SplitResult, int | None]:
 
 def _ascii(host: str, url: str) -> str:
     try:
-        return host if ":" in host else host.encode("idna").decode("ascii")
+        plain = host if ":" in host else host.encode("idna").decode("ascii")
     except UnicodeError:
-        raise ConfigError(f"url must name a host, not {url!r}") from None
+        plain = ""
+    if not _HOST.fullmatch(plain):
+        raise ConfigError(f"url must name a host, not {url!r}")
+    return plain

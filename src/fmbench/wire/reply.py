@@ -124,7 +124,11 @@ class Reply:
         status = parser.get_status_code()
         if status == 101:
             raise InvokeError("protocol", SWITCHED, status)
+        if status < 100:
+            raise InvokeError("protocol", f"the reply is not valid HTTP/1.1: {status:03d} is no status", status)
         if status < 200:
+            if "transfer-encoding" in self._headers or self._headers.get("content-length", "0") != "0":
+                raise InvokeError("protocol", f"the reply is not valid HTTP/1.1: a body with status {status}", status)
             self._headers = {}
             return
         self.status = status
