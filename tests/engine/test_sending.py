@@ -76,7 +76,7 @@ def drive(load, session=None, prompts=10, **fields):
     prompts = [Prompt(id=f"p{number}", text=f"prompt {number}") for number in range(prompts)]
     assignment = Assignment(
         experiment="e", id_prefix="r", load=load, prompts=prompts, requests=[session.encode(p, Parameters()) for p in prompts],
-        origin_ns=0, estimate=lambda text: len(text.split()), spin_seconds=0.0, **{"warmup": 0, **fields},
+        origin_ns=0, estimate=lambda text: len(text.split()), **{"warmup": 0, **fields},
     )  # fmt: skip
     log = Memory()
 
@@ -218,7 +218,7 @@ def test_cancelling_leaves_every_finished_request_in_the_log():
     prompts = [Prompt(id="p", text="x")]
     assignment = Assignment(
         experiment="e", id_prefix="r", load=Concurrency(2, seconds=100), prompts=prompts, requests=[Request(payload="x")],
-        warmup=0, origin_ns=0, estimate=len, spin_seconds=0.0,
+        warmup=0, origin_ns=0, estimate=len,
     )  # fmt: skip
 
     async def main():

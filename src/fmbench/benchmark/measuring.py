@@ -16,7 +16,7 @@ import orjson
 from fmbench.benchmark.cases import Asked
 from fmbench.benchmark.drawing import Drawn
 from fmbench.benchmark.tokenizers import estimate_tokens
-from fmbench.engine import Assignment, Outcome, accounted, measure
+from fmbench.engine import Alarm, Assignment, Outcome, accounted, alarm, measure
 from fmbench.interfaces import Endpoint, Invoker, Session
 from fmbench.recording import RecordLog
 from fmbench.types import Prompt, Record, Request
@@ -112,8 +112,8 @@ async def measure_experiment(
             keep_text=settings.keep_text,
             max_new_tokens=one.parameters.max_new_tokens,
         )
-        async with _accounted(entry, session):
-            return await measure(session, assignment, log, now=time.perf_counter_ns, on_records=on_records)
+        async with _accounted(entry, session) as paced:
+            return await measure(session, assignment, log, now=time.perf_counter_ns, alarm=paced, on_records=on_records)
 
 
 def _needed(prompts: Sequence[Prompt], planned: int | None) -> Sequence[Prompt]:
@@ -130,13 +130,13 @@ def _encode(session: Session, prompts: Sequence[Prompt], one: Asked) -> list[Req
 
 
 @asynccontextmanager
-async def _accounted(entry: dict[str, Any], session: Session) -> AsyncGenerator[None]:
+async def _accounted(entry: dict[str, Any], session: Session) -> AsyncGenerator[Alarm]:
     """Measure in quiet, and note beside the records what this process observed about itself."""
     facts: dict[str, Any] = {}
     try:
-        with _quiet():
+        with _quiet(), alarm() as paced:
             async with accounted(session) as facts:
-                yield
+                yield paced
     finally:
         entry |= facts
 

@@ -1,13 +1,16 @@
 """The only concurrent code: send what is planned when it is due, and write down what happened.
 
 ``flight`` follows one request from its sending to its record, ``decoding`` reads replies in short slices between the
-sockets' reads, ``sending`` keeps the load, ``accounting`` looks at the process that does all this.
+sockets' reads, ``pacing`` waits for due times, ``sending`` keeps the load, ``accounting`` looks at the process that does all
+this.
 """
 
 from __future__ import annotations
 
 from fmbench.engine.accounting import accounted, worst_of
 from fmbench.engine.flight import Assignment
-from fmbench.engine.sending import Log, Outcome, measure
+from fmbench.engine.outcome import Log, Outcome
+from fmbench.engine.pacing import Alarm, alarm
+from fmbench.engine.sending import Engine, measure
 
-__all__ = ["Assignment", "Log", "Outcome", "accounted", "measure", "worst_of"]
+__all__ = ["Alarm", "Assignment", "Engine", "Log", "Outcome", "accounted", "alarm", "measure", "worst_of"]

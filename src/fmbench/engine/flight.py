@@ -45,8 +45,18 @@ class Assignment:
     max_new_tokens: int | None = None
     """The length asked for where a prompt does not say its own."""
     worker: int = 0
-    spin_seconds: float = 0.0015
-    """How long before a due time the loop's own timers are too coarse, and it turns without sleeping."""
+    workers: int = 1
+    """How many engines share the experiment: this one has the requests, or streams, whose number leaves ``worker``."""
+
+    @property
+    def max_concurrency(self) -> int | None:
+        """This engine's share of an open load's ``max_concurrency``."""
+        most: int | None = getattr(self.load, "max_concurrency", None)
+        return None if most is None else len(range(self.worker, most, self.workers))
+
+    def owns(self, planned: Planned) -> bool:
+        """Whether an open load's request is this engine's."""
+        return planned.number % self.workers == self.worker
 
     def id_of(self, planned: Planned) -> str:
         """The request's id, which also goes out as ``X-Request-Id``."""
@@ -75,14 +85,12 @@ class Flight:
         "verdict",
     )
 
-    def __init__(
-        self, planned: Planned, exchange: Exchange, *, due: int, entered: int, in_flight: int, scope: CancelScope
-    ) -> None:
+    def __init__(self, planned: Planned, exchange: Exchange, *, due: int, scope: CancelScope) -> None:
         self.planned: Planned = planned
         self.exchange: Exchange = exchange
         self.due: int = due
-        self.entered: int = entered
-        self.in_flight: int = in_flight
+        self.entered: int = 0
+        self.in_flight: int = 0
         self.scope: CancelScope = scope
         self.ended: int = 0
         self.landed: bool = False
