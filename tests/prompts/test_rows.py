@@ -227,7 +227,8 @@ from fmbench.benchmark.drawing import draw
 from fmbench.prompts import Dataset
 drawn = draw(PromptSet("p", Dataset(sys.argv[1], template="{context} {question}")), sys.argv[2])
 # Not getrusage: its peak is inherited from the process that started this one.
-print(len(drawn.prompts), int(re.search("VmHWM: *([0-9]+)", Path("/proc/self/status").read_text().replace("\t", " "))[1]) // 1024)
+peak = re.search("VmHWM: *([0-9]+)", Path("/proc/self/status").read_text().replace("\t", " "))
+print(len(drawn.prompts), int(peak[1]) // 1024)
 """
 
 
