@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["QUANTILES", "Distribution", "Figure", "order_statistics", "requests_needed"]
+    from fmbench.metrics.order import Order
+
+__all__ = ["QUANTILES", "Distribution", "Figure", "asked_ranks", "order_statistics", "requests_needed"]
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99)
 """The quantiles that are reported: p50, p90, p95, p99."""
@@ -82,16 +85,59 @@ def order_statistics(n: int, q: float, confidence: float = 0.95) -> tuple[int, i
     import numpy as np  # noqa: PLC0415 - loading numpy starts threads, and `import fmbench` starts none
 
     _check_quantile(q)
-    successes = np.arange(n, dtype=np.float64)
+    # Twelve standard deviations to both sides of the mean: what lies beyond weighs nothing, and of a million most does.
+    reach = 12 * math.sqrt(n * q * (1 - q)) + 12
+    first, last = max(0, math.floor(n * q - reach)), min(n, math.ceil(n * q + reach))
+    ways = math.lgamma(n + 1) - math.lgamma(first + 1) - math.lgamma(n - first + 1)
+    successes = np.arange(first, last, dtype=np.float64)
     ratios = np.log((n - successes) / (successes + 1)) + math.log(q) - math.log1p(-q)
-    at_most = np.cumsum(np.exp(np.concatenate(([0.0], np.cumsum(ratios))) + n * math.log1p(-q)))
+    logarithms = np.concatenate(([0.0], np.cumsum(ratios))) + (ways + first * math.log(q) + (n - first) * math.log1p(-q))
+    at_most = np.cumsum(np.exp(logarithms))
     tail = (1 - confidence) / 2
-    lower = int(np.searchsorted(at_most, tail, side="right"))
-    upper = int(np.searchsorted(at_most, 1 - tail, side="left")) + 1
+    lower = first + int(np.searchsorted(at_most, tail, side="right"))
+    upper = first + int(np.searchsorted(at_most, 1 - tail, side="left")) + 1
     return (lower, upper) if lower >= 1 and upper <= n else None
 
 
-@dataclass(frozen=True, eq=False)
+def asked_ranks(count: int, requests: int) -> list[int]:
+    """The ranks of the values on which all that is reported stands: the ends, the quantiles and their intervals.
+
+    Args:
+        count: How many values there are.
+        requests: From how many requests they come.
+
+    Returns:
+        Ranks counted from 0, in rising order.
+    """
+    if not count:
+        return []
+    ranks = {0, count - 1}
+    for q in QUANTILES:
+        if requests >= requests_needed(q):
+            ranks |= {*_neighbours(count, q), *(_bounds(count, requests, q, 0.95) or ())}
+    return sorted(ranks)
+
+
+def _neighbours(count: int, q: float) -> tuple[int, int]:
+    """The ranks, from 0, between which a quantile of so many values lies."""
+    below = math.floor(q * (count - 1))
+    return below, min(below + 1, count - 1)
+
+
+def _bounds(count: int, requests: int, q: float, confidence: float) -> tuple[int, int] | None:
+    """The ranks, from 0, of the values that bound a quantile: those of the requests, in proportion."""
+    ranks = order_statistics(requests, q, confidence)
+    if ranks is None:
+        return None
+    lower, upper = (-(-rank * count // requests) - 1 for rank in ranks)
+    return lower, upper
+
+
+def _between(low: float, high: float, share: float) -> float:
+    """Linear interpolation as numpy does it, to the last bit: from the nearer end."""
+    return high - (high - low) * (1 - share) if share >= 0.5 else low + (high - low) * share
+
+
 class Distribution:
     """The values of one metric over an experiment.
 
@@ -99,51 +145,55 @@ class Distribution:
     quantile is ``None`` while there are fewer requests than ``requests_needed(q)``.
 
     Args:
-        values: In the order of the records; one a request, or, for ITL, one a gap.
+        values: In the order of the records; one a request, or, for ITL, one a gap. Or an ``Order``, which has them elsewhere:
+            those of a great run stay on disk.
         unit: Their unit.
         requests: From how many requests they come; as many as there are values unless told.
         reason: Why there is no value at all.
     """
 
-    values: NDArray[np.float64]
-    unit: str
-    requests: int = -1
-    reason: str | None = None
+    def __init__(
+        self, values: NDArray[np.float64] | Order, unit: str, requests: int | None = None, reason: str | None = None
+    ) -> None:
+        import numpy as np  # noqa: PLC0415 - as above
 
-    def __post_init__(self) -> None:
-        self.values.flags.writeable = False
-        if self.requests < 0:
-            object.__setattr__(self, "requests", len(self.values))
+        from fmbench.metrics.order import Held  # noqa: PLC0415 - as above
+
+        self._order: Order = Held(values) if isinstance(values, np.ndarray) else values
+        self._known: dict[int, float] = {}
+        self.unit: str = unit
+        self.count: int = self._order.count
+        """How many values there are."""
+        self.requests: int = self.count if requests is None else requests
+        self.reason: str | None = reason
 
     def __repr__(self) -> str:
         shown = ", ".join(f"p{q * 100:g}={value:.6g}" for q in QUANTILES if (value := self.quantile(q)) is not None)
         return f"<Distribution of {self.count} values in {self.unit}{': ' + shown if shown else ''}>"
 
-    @cached_property
-    def _sorted(self) -> NDArray[np.float64]:
-        import numpy as np  # noqa: PLC0415 - as above
-
-        return np.sort(self.values)
-
     @property
-    def count(self) -> int:
-        """How many values there are."""
-        return len(self.values)
+    def values(self) -> NDArray[np.float64]:
+        """All values, in the order of the records.
+
+        Above some ten thousand they are not held, but read from the run's folder each time they are asked for: 8 bytes a
+        value, which is a gigabyte for the ITL of a million replies of 128 tokens.
+        """
+        return self._order.values()
 
     @property
     def mean(self) -> float | None:
         """Their arithmetic mean."""
-        return float(self.values.mean()) if self.count else None
+        return self._order.mean if self.count else None
 
     @property
     def minimum(self) -> float | None:
         """The least of them."""
-        return float(self._sorted[0]) if self.count else None
+        return self._at([0])[0] if self.count else None
 
     @property
     def maximum(self) -> float | None:
         """The greatest of them."""
-        return float(self._sorted[-1]) if self.count else None
+        return self._at([self.count - 1])[0] if self.count else None
 
     @property
     def p50(self) -> float | None:
@@ -167,11 +217,25 @@ class Distribution:
 
     def quantile(self, q: float) -> float | None:
         """The exact quantile, ``numpy.quantile(values, q)``; ``None`` where there are too few requests (``why_none`` says)."""
-        import numpy as np  # noqa: PLC0415 - as above
+        return self.curve([q])[0] if self.requests >= requests_needed(q) and self.count else None
 
-        if self.requests < requests_needed(q) or not self.count:
-            return None
-        return float(np.quantile(self._sorted, q))
+    def curve(self, shares: Sequence[float]) -> list[float]:
+        """Many quantiles at once, of the values as they are, however few: what a cumulative chart shows.
+
+        Args:
+            shares: Which, each from 0 (the least value) to 1 (the greatest).
+
+        Returns:
+            ``numpy.quantile(values, shares)``; empty where there are no values.
+        """
+        if not self.count:
+            return []
+        pairs = [_neighbours(self.count, share) for share in shares]
+        ends = iter(self._at([rank for pair in pairs for rank in pair]))
+        return [
+            _between(next(ends), next(ends), share * (self.count - 1) - below)
+            for share, (below, _) in zip(shares, pairs, strict=True)
+        ]
 
     def interval(self, q: float, confidence: float = 0.95) -> tuple[float, float] | None:
         """Between which two values the true quantile lies.
@@ -186,10 +250,12 @@ class Distribution:
         Returns:
             The lower and the upper bound; ``None`` where there are too few requests.
         """
-        ranks = order_statistics(self.requests, q, confidence) if self.quantile(q) is not None else None
+        if not self.count or self.requests < requests_needed(q):
+            return None
+        ranks = _bounds(self.count, self.requests, q, confidence)
         if ranks is None:
             return None
-        low, high = (float(self._sorted[-(-rank * self.count // self.requests) - 1]) for rank in ranks)
+        low, high = self._at(ranks)
         return low, high
 
     def why_none(self, q: float | None = None) -> str | None:
@@ -208,3 +274,10 @@ class Distribution:
         return {"unit": self.unit, "count": self.count, "requests": self.requests, "reason": self.why_none()} | (
             shape | quantiles | intervals
         )
+
+    def _at(self, ranks: Sequence[int]) -> list[float]:
+        """The values with these ranks. The first question is answered for all that is reported, as each may cost a pass."""
+        if not self._known.keys() >= set(ranks):
+            wanted = sorted({*ranks, *asked_ranks(self.count, self.requests)} - self._known.keys())
+            self._known |= zip(wanted, self._order.at(wanted), strict=True)
+        return [self._known[rank] for rank in ranks]

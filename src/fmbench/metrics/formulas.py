@@ -5,18 +5,22 @@ The functions that end in ``_of`` give one value a record (NaN where there is no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fmbench.metrics.arrivals import Arrivals
 from fmbench.metrics.distribution import Distribution, Figure
 from fmbench.metrics.limits import Limit, quantile_of
-from fmbench.metrics.sample import STATUSES, Booleans, Numbers, Sample
+from fmbench.metrics.order import HELD, Passes, Spread
+from fmbench.metrics.sample import STATUSES, Batches, Booleans, Numbers, Sample
 
 __all__ = [
     "client_delay",
+    "coalesced_share",
     "completion_tokens",
     "count_by_status",
     "error_rate",
@@ -78,23 +82,35 @@ def tokens_per_second_of(sample: Sample) -> Numbers:
     return np.asarray(sample.numbers("completion_tokens") / np.where(seconds > 0, seconds, np.nan))
 
 
-def gaps_of(sample: Sample) -> tuple[Numbers, NDArray[np.int32]]:
-    """Each gap between consecutive arrivals of one streamed reply, neither of them coalesced, and the record it belongs to."""
-    arrivals = sample.arrivals
-    same_reply = arrivals.rows[1:] == arrivals.rows[:-1]
-    known = same_reply & ~(arrivals.coalesced[1:] | arrivals.coalesced[:-1])
-    kept = known & sample.among("streamed", True)[arrivals.rows[1:]]
-    return np.diff(arrivals.times_ns)[kept] / 1e9, arrivals.rows[1:][kept]
+def client_delay_seconds_of(sample: Sample) -> Numbers:
+    """The worst delay between the kernel's stamp and the reader's."""
+    return sample.numbers("client_delay_ns") / 1e9
+
+
+def prompt_tokens_of(sample: Sample) -> Numbers:
+    """The prompt's length."""
+    return sample.numbers("prompt_tokens")
+
+
+def completion_tokens_of(sample: Sample) -> Numbers:
+    """The reply's length."""
+    return sample.numbers("completion_tokens")
+
+
+def _counted_gaps(batches: Batches, counted: Booleans) -> Iterator[NDArray[np.int64]]:
+    """The gaps in nanoseconds of the counted requests, some requests' at a time."""
+    for arrivals in Arrivals.of(batches()):
+        yield arrivals.gaps(counted[arrivals.records])[0]
 
 
 def service_latency(sample: Sample) -> Distribution:
     """Latency from the moment of sending."""
-    return sample.distribution(service_seconds_of(sample), _SECONDS, "no reply had an arrival")
+    return sample.distribution(service_seconds_of, _SECONDS, "no reply had an arrival")
 
 
 def response_latency(sample: Sample) -> Distribution:
     """Latency from the moment the request was due."""
-    return sample.distribution(response_seconds_of(sample), _SECONDS, "no reply had an arrival")
+    return sample.distribution(response_seconds_of, _SECONDS, "no reply had an arrival")
 
 
 def latency(sample: Sample) -> Distribution:
@@ -104,44 +120,50 @@ def latency(sample: Sample) -> Distribution:
 
 def ttft(sample: Sample) -> Distribution:
     """Time to first token."""
-    return sample.distribution(ttft_seconds_of(sample), _SECONDS, _UNSTREAMED)
+    return sample.distribution(ttft_seconds_of, _SECONDS, _UNSTREAMED)
 
 
 def tpot(sample: Sample) -> Distribution:
     """Time per output token after the first."""
     nothing = f"{_UNSTREAMED}, or none had two tokens or more"
-    return sample.distribution(tpot_seconds_of(sample), _SECONDS, nothing)
+    return sample.distribution(tpot_seconds_of, _SECONDS, nothing)
 
 
 def itl(sample: Sample) -> Distribution:
     """Inter-token latency: the distribution is over gaps, and ``requests`` counts the requests that have one."""
-    gaps, rows = gaps_of(sample)
-    kept = sample.counted[rows]
-    if not kept.any():
+    batches, counted = sample.batches, sample.counted
+    spread, requests = Spread(), 0
+    few: list[NDArray[np.int64]] = []
+    for arrivals in sample.arrivals():
+        gaps, counts = arrivals.gaps(counted[arrivals.records])
+        spread.add(gaps)
+        requests += int((counts > 0).sum())
+        few = [*few, gaps] if spread.count <= HELD else []
+    if not spread.count:
         nothing = "no reply was streamed in two arrivals or more that are not coalesced"
         return Distribution(np.empty(0), _SECONDS, reason=sample.why_nothing(nothing))
-    return Distribution(gaps[kept], _SECONDS, requests=len(np.unique(rows[kept])))
+    values = np.concatenate(few) / 1e9 if few else Passes(lambda: _counted_gaps(batches, counted), spread)
+    return Distribution(values, _SECONDS, requests=requests)
 
 
 def token_throughput(sample: Sample) -> Distribution:
     """Tokens a second as one request saw them."""
-    return sample.distribution(tokens_per_second_of(sample), "tokens/s", "no reply's tokens were counted")
+    return sample.distribution(tokens_per_second_of, "tokens/s", "no reply's tokens were counted")
 
 
 def client_delay(sample: Sample) -> Distribution:
     """The worst delay of each request between the kernel's stamp and the reader's: what peers add to their figures."""
-    seconds = sample.numbers("client_delay_ns") / 1e9
-    return sample.distribution(seconds, _SECONDS, "the transport had no kernel time stamps")
+    return sample.distribution(client_delay_seconds_of, _SECONDS, "the transport had no kernel time stamps")
 
 
 def prompt_tokens(sample: Sample) -> Distribution:
     """The prompts' lengths."""
-    return sample.distribution(sample.numbers("prompt_tokens"), "tokens", "no prompt's tokens were counted")
+    return sample.distribution(prompt_tokens_of, "tokens", "no prompt's tokens were counted")
 
 
 def completion_tokens(sample: Sample) -> Distribution:
     """The replies' lengths."""
-    return sample.distribution(sample.numbers("completion_tokens"), "tokens", "no reply's tokens were counted")
+    return sample.distribution(completion_tokens_of, "tokens", "no reply's tokens were counted")
 
 
 def count_by_status(sample: Sample) -> dict[str, int]:
@@ -181,13 +203,28 @@ def tps(sample: Sample) -> Figure:
 
 def output_throughput(sample: Sample) -> Figure:
     """Completion tokens that arrived in the window / its length, those of replies broken off later among them."""
-    arrivals, tokens = sample.arrivals, sample.numbers("completion_tokens")
-    listed = ~sample.among("streamed", False) & (arrivals.counts > 0)
-    streamed = arrivals.tokens[listed[arrivals.rows] & sample.inside(arrivals.times_ns)]
-    whole = tokens[~listed & sample.inside(last_ns_of(sample))]
+    tokens = sample.numbers("completion_tokens")
     if np.isnan(tokens[_completed(sample)]).any():
         return Figure(None, "tokens/s", "some replies' tokens were not counted")
-    return _per_second(sample, float(np.nansum(streamed) + np.nansum(whole)), "tokens/s")
+    listed = ~sample.among("streamed", False) & (sample.arrival_counts > 0)
+    whole = tokens[~listed & sample.inside(last_ns_of(sample))]
+    streamed = (
+        np.nansum(arrivals.tokens[listed[arrivals.records][arrivals.rows] & sample.inside(arrivals.times_ns)])
+        for arrivals in sample.arrivals()
+    )
+    return _per_second(sample, math.fsum(streamed) + float(np.nansum(whole)), "tokens/s")
+
+
+def coalesced_share(sample: Sample) -> Figure:
+    """The share of the counted replies' arrivals that share a read with a later one, so that their time is not their own."""
+    chosen = sample.counted & sample.among("streamed", True)
+    shared = count = 0
+    for arrivals in sample.arrivals():
+        mine = arrivals.coalesced[chosen[arrivals.records][arrivals.rows]]
+        shared, count = shared + int(mine.sum()), count + len(mine)
+    if not count:
+        return Figure(None, "1", sample.why_nothing("no reply was streamed"))
+    return Figure(shared / count, "1")
 
 
 _ONE_VALUE: Mapping[str, Callable[[Sample], Numbers]] = MappingProxyType(
@@ -202,14 +239,22 @@ _ONE_VALUE: Mapping[str, Callable[[Sample], Numbers]] = MappingProxyType(
 
 
 def itl_seconds_of(sample: Sample, statistic: str) -> Numbers:
-    """A statistic of each request's own gaps."""
-    gaps, rows = gaps_of(sample)
-    counts = np.bincount(rows, minlength=len(sample))
+    """A statistic of each successful request's own gaps."""
     values = np.full(len(sample), np.nan)
+    for arrivals in sample.arrivals():
+        gaps, counts = arrivals.gaps(sample.among("status", "ok")[arrivals.records])
+        values[arrivals.records] = _of_each(gaps / 1e9, counts, statistic)
+    return values
+
+
+def _of_each(gaps: Numbers, counts: NDArray[np.int64], statistic: str) -> Numbers:
+    """A statistic of the gaps of each record, which stand end to end."""
+    rows = np.repeat(np.arange(len(counts)), counts)
+    values = np.full(len(counts), np.nan)
     some = counts > 0
     q = quantile_of(statistic)
     if q is None:
-        values[some] = np.bincount(rows, weights=gaps, minlength=len(sample))[some] / counts[some]
+        values[some] = np.bincount(rows, weights=gaps, minlength=len(counts))[some] / counts[some]
         return values
     ordered = gaps[np.lexsort((gaps, rows))]
     starts = (np.cumsum(counts) - counts)[some]
@@ -223,7 +268,7 @@ def itl_seconds_of(sample: Sample, statistic: str) -> Numbers:
 def _within(sample: Sample, limit: Limit) -> Booleans:
     """Which records keep to one limit. What is not known does not; a reply too short to have a gap does."""
     if limit.metric == "itl":
-        short = sample.among("streamed", True) & (sample.arrivals.counts <= 1)
+        short = sample.among("streamed", True) & (sample.arrival_counts <= 1)
         return (itl_seconds_of(sample, limit.statistic) <= limit.seconds) | short
     kept = _ONE_VALUE[limit.metric](sample) <= limit.seconds
     return kept | (sample.numbers("completion_tokens") <= 1) if limit.metric == "tpot" else kept

@@ -2,111 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
-from importlib import import_module
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fmbench.metrics.distribution import Distribution
+from fmbench.metrics.arrivals import Arrivals
+from fmbench.metrics.columns import Booleans, Numbers, codes, list_lengths, with_nan
+from fmbench.metrics.distribution import Distribution, asked_ranks
+from fmbench.metrics.order import HELD, Reread
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["STATUSES", "Arrivals", "Booleans", "Numbers", "Sample", "Window"]
-
-Numbers = NDArray[np.float64]
-"""One number a record (or an arrival), NaN where the record holds null."""
-
-Booleans = NDArray[np.bool_]
+__all__ = ["STATUSES", "Batches", "Booleans", "Numbers", "Sample", "Window"]
 
 Window = tuple[int, int]
 """A window's start and end in nanoseconds from the run's start, both of them in it."""
 
+Batches = Callable[[], Iterable["pa.RecordBatch"]]
+"""Reads an experiment's records in the columns of ``records.arrow``, some at a time, the same each time."""
+
 STATUSES = ("ok", "error", "timeout", "cancelled", "not_sent")
 """What may become of a request."""
 
+_NUMBERS = (
+    *("due_ns", "sent_ns", "first_token_ns", "last_token_ns", "last_byte_ns", "end_ns", "client_delay_ns"),
+    *("prompt_tokens", "completion_tokens", "cached_tokens"),
+)
+_WORDS = ("phase", "status", "streamed", "clock", "completion_tokens_source")
+"""The columns that nearly every question needs: one pass reads them together, and they are kept; others are not."""
 
-class Arrivals:
-    """The content arrivals of all requests, end to end.
-
-    Args:
-        table: The records.
-    """
-
-    def __init__(self, table: pa.Table) -> None:
-        self._table = table
-        self._lengths = self._lengths_of("arrivals_ns")
-        self.times_ns: NDArray[np.int64] = self._flat("arrivals_ns").astype(np.int64, copy=False)
-        """When each arrived."""
-        self.rows: NDArray[np.int32] = np.repeat(np.arange(len(self._lengths), dtype=np.int32), self._lengths)
-        """To which record each belongs."""
-
-    @property
-    def counts(self) -> NDArray[np.int64]:
-        """How many each record has."""
-        return self._lengths
-
-    @cached_property
-    def coalesced(self) -> Booleans:
-        """Which arrivals share a read with a later one, so that their time is not their own."""
-        flags: Booleans = self._beside("arrival_coalesced", np.zeros(len(self.rows), dtype=np.bool_))
-        return flags
-
-    @cached_property
-    def tokens(self) -> Numbers:
-        """How many tokens each brought: as the server told, else the request's tokens spread evenly; NaN where not known."""
-        completion = _numbers(self._table, "completion_tokens")
-        tokens: Numbers = self._beside("arrival_tokens", (completion / np.maximum(self._lengths, 1))[self.rows])
-        return tokens
-
-    def _beside(self, column: str, values: NDArray[Any]) -> NDArray[Any]:
-        """A list column that runs beside the arrivals, written over ``values`` for the records that have it."""
-        given = (self._lengths_of(column) == self._lengths) & (self._lengths > 0)
-        values[given[self.rows]] = self._flat(column, given)
-        return values
-
-    def _lengths_of(self, column: str) -> NDArray[np.int64]:
-        # Its functions are made when it is imported, which pyright cannot see.
-        pc: Any = import_module("pyarrow.compute")
-
-        lengths = pc.fill_null(pc.list_value_length(self._table.column(column)), 0)
-        return np.asarray(lengths.to_numpy(), dtype=np.int64)
-
-    def _flat(self, column: str, kept: Booleans | None = None) -> NDArray[Any]:
-        import pyarrow as pa  # noqa: PLC0415 - `import fmbench` stays light
-
-        # Its functions are made when it is imported, which pyright cannot see.
-        pc: Any = import_module("pyarrow.compute")
-
-        lists = self._table.column(column)
-        chosen = lists if kept is None else lists.filter(pa.array(kept))
-        return np.asarray(pc.list_flatten(chosen).to_numpy())
-
-
-def _numbers(table: pa.Table, column: str) -> Numbers:
-    return np.asarray(table.column(column).cast("float64").to_numpy(), dtype=np.float64)
+_Columns = tuple[dict[str, Numbers], dict[str, tuple[NDArray[Any], Sequence[Any]]]]
+"""Columns of numbers; and of words, as places in the list of their different values."""
 
 
 class Sample:
     """What a metric is a function of.
 
+    The usual columns that have one value a record are read once and kept: about 100 bytes a record. What there is one of for
+    every token is never held in whole, but read from where it stands, in as many passes as there are questions.
+
     Args:
-        table: The experiment's records, in the columns of ``records.arrow``.
+        records: The experiment's, in the columns of ``records.arrow``: a table, or what reads them.
         windows: Its windows.
         open_load: Whether requests were due at given times, whatever became of the earlier ones.
     """
 
-    def __init__(self, table: pa.Table, windows: Sequence[Window], *, open_load: bool) -> None:
-        self.table = table
+    def __init__(self, records: pa.Table | Batches, windows: Sequence[Window], *, open_load: bool) -> None:
+        self.batches: Batches = records if callable(records) else records.to_batches
         self.windows: tuple[tuple[int, int], ...] = tuple((int(start), int(end)) for start, end in windows)
         self.open_load = open_load
-        self._columns: dict[str, Numbers] = {}
 
     def __len__(self) -> int:
-        return int(self.table.num_rows)
+        return self._length
+
+    @cached_property
+    def _length(self) -> int:
+        return sum(batch.num_rows for batch in self.batches())
 
     @cached_property
     def window_seconds(self) -> float:
@@ -115,20 +71,52 @@ class Sample:
 
     def numbers(self, column: str) -> Numbers:
         """A column of counts or times, NaN for null."""
-        if column not in self._columns:
-            self._columns[column] = _numbers(self.table, column)
-        return self._columns[column]
+        if column not in _NUMBERS:
+            return self._read([column], [])[0][column]
+        return self._usual[0][column]
 
     def among(self, column: str, *values: str | bool) -> Booleans:
-        """Which records hold one of ``values`` in a column."""
-        import pyarrow as pa  # noqa: PLC0415 - `import fmbench` stays light
+        """Which records hold one of ``values`` in a column of words or truths."""
+        known = self._usual[1] if column in _WORDS else self._read([], [column])[1]
+        places, words = known[column]
+        found: Booleans = np.array([word in values for word in [*words, None]], np.bool_)[places]
+        return found
 
-        # Its functions are made when it is imported, which pyright cannot see.
-        pc: Any = import_module("pyarrow.compute")
+    @cached_property
+    def _usual(self) -> _Columns:
+        return self._read(_NUMBERS, _WORDS)
 
-        cells = self.table.column(column)
-        found = pc.is_in(cells, value_set=pa.array(values, cells.type))
-        return np.asarray(found.to_numpy(), dtype=np.bool_)
+    @cached_property
+    def arrival_counts(self) -> NDArray[np.int32]:
+        """How many content arrivals each record has."""
+        counts, start = np.empty(len(self), np.int32), 0
+        for batch in self.batches():
+            counts[start : start + batch.num_rows] = list_lengths(batch.column("arrivals_ns"))
+            start += batch.num_rows
+        return counts
+
+    def arrivals(self) -> Iterator[Arrivals]:
+        """The content arrivals of all requests, some records' at a time."""
+        return Arrivals.of(self.batches())
+
+    def distinct(self, column: str, chosen: Booleans | None = None) -> int:
+        """How many different values a column of texts has.
+
+        Args:
+            column: The column.
+            chosen: Which records count; all of them where none are given.
+        """
+        digests, start = [np.empty(0, np.uint64)], 0
+        for batch in self.batches():
+            texts = batch.column(column).to_pylist()
+            mine = slice(start, start := start + len(texts))
+            some = set(texts if chosen is None else (texts[place] for place in np.flatnonzero(chosen[mine])))
+            # 8 bytes for a text however long: among a million, two share theirs by chance once in 40 million runs.
+            packed = b"".join(blake2b(str(text).encode(), digest_size=8).digest() for text in some)
+            digests.append(np.frombuffer(packed, np.uint64))
+        ordered = np.concatenate(digests)
+        ordered.sort()
+        return len(ordered) and 1 + int((ordered[1:] != ordered[:-1]).sum())
 
     def inside(self, times_ns: NDArray[np.float64] | NDArray[np.int64]) -> Booleans:
         """Which of the times lie in a window; a time that is not known lies in none."""
@@ -147,21 +135,26 @@ class Sample:
         """Those of them that succeeded."""
         return self.due & self.among("status", "ok")
 
-    @cached_property
-    def arrivals(self) -> Arrivals:
-        """The content arrivals of all requests."""
-        return Arrivals(self.table)
-
-    def distribution(self, values: Numbers, unit: str, nothing: str) -> Distribution:
+    def distribution(self, value: Callable[[Sample], Numbers], unit: str, nothing: str) -> Distribution:
         """The distribution of a value over the counted requests that have it.
 
         Args:
-            values: One a record, NaN where there is none.
+            value: Makes one a record, NaN where there is none.
             unit: Their unit.
             nothing: Why there is none, should no counted request have one.
         """
-        chosen = values[self.counted & ~np.isnan(values)]
-        return Distribution(chosen, unit, reason=None if len(chosen) else self.why_nothing(nothing))
+        chosen = self._chosen(value)
+        if not len(chosen):
+            return Distribution(chosen, unit, reason=self.why_nothing(nothing))
+        if len(chosen) <= HELD:
+            return Distribution(chosen, unit)
+        # Not this sample: it holds columns.
+        batches, windows, open_load = self.batches, self.windows, self.open_load
+
+        def again() -> Numbers:
+            return Sample(batches, windows, open_load=open_load)._chosen(value)  # noqa: SLF001 - of its own class
+
+        return Distribution(Reread(chosen, again, asked_ranks(len(chosen), len(chosen))), unit)
 
     def why_nothing(self, otherwise: str) -> str:
         """Why there is nothing to measure, the first cause first."""
@@ -170,3 +163,24 @@ class Sample:
         if not self.windows:
             return "there is no window: nothing was measured, or the run was killed before the window was closed"
         return otherwise if self.counted.any() else "no request that was due in the window succeeded"
+
+    def _chosen(self, value: Callable[[Sample], Numbers]) -> Numbers:
+        values = value(self)
+        return values[self.counted & ~np.isnan(values)]
+
+    def _read(self, numbers: Iterable[str], words: Iterable[str]) -> _Columns:
+        """Read columns in one pass, each into an array of its final size: pieces of it would leave holes in the memory."""
+        columns = {name: np.empty(len(self)) for name in numbers}
+        coded: dict[str, NDArray[Any]] = {name: np.empty(len(self), np.int16) for name in words}
+        places: dict[str, dict[Any, int]] = {name: {} for name in coded}
+        start = 0
+        for batch in self.batches():
+            mine = slice(start, start := start + batch.num_rows)
+            for name, column in columns.items():
+                column[mine] = with_nan(batch.column(name))
+            for name, code in coded.items():
+                found = codes(batch.column(name), places[name])
+                if len(places[name]) > np.iinfo(code.dtype).max:
+                    coded[name] = code.astype(np.int32)
+                coded[name][mine] = found
+        return columns, {name: (coded[name], tuple(places[name])) for name in coded}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from fmbench.advice import SLO
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from fmbench.result.reading import Failure, Reading
 
 __all__ = ["Experiment"]
-
-_TEXTS = ("completion", "server_timings")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -256,7 +254,7 @@ class Experiment:
     def sample(self) -> Sample:
         from fmbench.metrics import Sample  # noqa: PLC0415 - numpy starts threads
 
-        return Sample(self._folder.table(self.name, without=_TEXTS), self.windows, open_load=self.concurrency is None)
+        return Sample(partial(self._folder.log.parts, self.name), self.windows, open_load=self.concurrency is None)
 
     def figure(self, name: str) -> Figure:
         """A single figure with its unit and, where it is not known, the reason: ``experiment.figure("tps").reason``.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
-from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ import orjson
 
 from fmbench.errors import RunDirectoryError
 from fmbench.recording import RECORDS, read_batches, schema
+from fmbench.result.log import RecordedLog
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,6 +39,7 @@ class RunFolder:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.document: Mapping[str, Any] = _read_document(directory)
+        self.log = RecordedLog(directory / RECORDS)
         if self.document["state"] != "running":
             _check_log(directory)
 
@@ -58,7 +59,9 @@ class RunFolder:
         import pyarrow as pa  # noqa: PLC0415 - `import fmbench` stays light
 
         kept = [name for name in schema().names if name not in without]
-        batches = [batch.select(kept) for batch in self._batches(experiment)]
+        path = self.directory / RECORDS
+        found = self.log.batches(experiment) if experiment is not None else read_batches(path) if path.exists() else ()
+        batches = [batch.select(kept) for batch in found]
         return pa.Table.from_batches(batches, schema=pa.schema([schema().field(name) for name in kept]))
 
     def payload(self, line: int | None) -> Any:
@@ -72,19 +75,6 @@ class RunFolder:
             return orjson.loads(text)
         except orjson.JSONDecodeError:
             return None  # a kill cut it short
-
-    def _batches(self, experiment: str | None) -> Iterator[pa.RecordBatch]:
-        """One batch after the other, so that never more is held than what is asked for and one batch."""
-        # Its functions are made when it is imported, which pyright cannot see.
-        pc: Any = import_module("pyarrow.compute")
-
-        path = self.directory / RECORDS
-        for batch in read_batches(path) if path.exists() else ():
-            mine = None if experiment is None else pc.equal(batch.column("experiment"), experiment)
-            if mine is None or pc.all(mine).as_py():
-                yield batch
-            elif pc.any(mine).as_py():
-                yield batch.filter(mine)
 
 
 def _read_document(directory: Path) -> Mapping[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,11 +71,13 @@ def read(sample: Sample, prices: Prices, **about: Any) -> Reading:
 
 def _errors(sample: Sample) -> dict[str, Failure]:
     """The failures by kind, the most frequent first."""
-    columns: Sequence[list[Any]] = [sample.table.column(name).to_pylist() for name in ("error_kind", "error_message")]
     first: dict[str, str] = {}
     count: dict[str, int] = {}
-    for kind, message in zip(*columns, strict=True):
-        if kind is not None:
-            first.setdefault(kind, message or "")
-            count[kind] = count.get(kind, 0) + 1
+    for batch in sample.batches():
+        kinds = batch.column("error_kind")
+        if kinds.null_count < len(kinds):
+            for kind, message in zip(kinds.to_pylist(), batch.column("error_message").to_pylist(), strict=True):
+                if kind is not None:
+                    first.setdefault(kind, message or "")
+                    count[kind] = count.get(kind, 0) + 1
     return {kind: Failure(count[kind], first[kind]) for kind in sorted(count, key=lambda kind: -count[kind])}

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from fmbench.metrics import MOST_ERRORS, QUANTILES, requests_needed
-from fmbench.metrics.formulas import count_by_status, error_rate
+from fmbench.metrics.formulas import coalesced_share, count_by_status, error_rate
 from fmbench.validity import client, keeping, lengths, steadiness
 from fmbench.validity.check import Check, Verdict
 from fmbench.validity.subject import Subject, check, graded
@@ -73,14 +73,14 @@ def measured(subject: Subject) -> Check | None:
 def accounting(subject: Subject) -> Check | None:
     """Does each planned request have exactly one record?"""
     counts = count_by_status(subject.sample)
-    records, distinct = len(subject.sample), subject.sample.table.column("id").combine_chunks().unique()
+    records, distinct = len(subject.sample), subject.sample.distinct("id")
     planned = records if subject.planned is None else subject.planned
     told = f"{records} records of {planned} planned requests: " + ", ".join(f"{n} {status}" for status, n in counts.items())
-    if records == planned and len(distinct) == records:
+    if records == planned and distinct == records:
         return check("accounting", "pass", told, records, planned, "")
     if records < planned and not subject.ended:
         return check("accounting", "warn", f"{told}; the run was killed", records, planned, "resume the run")
-    repeated = f"; {records - len(distinct)} of them repeated" if len(distinct) < records else ""
+    repeated = f"; {records - distinct} of them repeated" if distinct < records else ""
     return check("accounting", "fail", told + repeated, records, planned, "the records are damaged: measure again")
 
 
@@ -131,12 +131,9 @@ def unfinished(subject: Subject) -> Check | None:
 
 def coalesced(subject: Subject) -> Check | None:
     """How many arrivals have no time of their own?"""
-    sample = subject.sample
-    arrivals = sample.arrivals
-    mine = (sample.counted & sample.among("streamed", True))[arrivals.rows]
-    if not mine.any():
+    share = coalesced_share(subject.sample).value
+    if share is None:
         return None
-    share = float(arrivals.coalesced[mine].mean())
     warn, fail = COALESCED
     finding = f"{share:.2%} of the arrivals shared a read with a later one and are left out of TTFT and ITL"
     remedy = (
@@ -151,8 +148,7 @@ def prompt_repetition(subject: Subject) -> Check | None:
     sent = sample.due & ~sample.among("status", "not_sent")
     if not sent.any():
         return None
-    prompts = sample.table.column("prompt_id").to_numpy()[sent]
-    share = 1 - len(np.unique(prompts.astype(str))) / len(prompts)
+    share = 1 - sample.distinct("prompt_id", sent) / int(sent.sum())
     finding = f"{share:.0%} of the requests repeated an earlier prompt"
     remedy = "a server that caches prompts answers those sooner: give at least as many prompts as requests"
     return check("prompt_repetition", "warn" if share else "pass", finding, share, 0.0, remedy)

@@ -115,7 +115,7 @@ def delay(subject: Subject) -> Check | None:
     seen = client_delay(subject.sample)
     if not seen.count:
         return None
-    figure = float(np.quantile(seen.values, 0.99))
+    figure = seen.curve([0.99])[0]
     finding = f"the reader came up to {figure * 1e3:.3g} ms after the kernel (99th percentile of each request's worst)"
     remedy = (
         "the arrival times are the kernel's and do not hold this, but the client is short of time: give it a core of its own"
