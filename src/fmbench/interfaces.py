@@ -250,7 +250,11 @@ class Session(Protocol):
 
 @runtime_checkable
 class Invoker(Protocol):
-    """Speaks an endpoint's protocol."""
+    """Speaks an endpoint's protocol.
+
+    May also have ``check(parameters: Parameters)``, which raises ``ConfigError`` for what the protocol cannot say; it is
+    asked before anything is deployed.
+    """
 
     def connect(self, endpoint: Endpoint, *, concurrency: int | None) -> AbstractAsyncContextManager[Session]:
         """Open a session, with as many connections as requests will be in flight (``None``: not known)."""

@@ -64,7 +64,17 @@ class Prompt:
 class Parameters:
     """How the model is to generate. ``None`` leaves a parameter out of the request.
 
-    ``truncate`` is a number of tokens, or ``"at-prompt-token-length"``: each prompt's own length.
+    Args:
+        max_new_tokens: The longest reply, in tokens.
+        temperature: As the model's makers mean it.
+        top_p: Sample from the most likely tokens that together have this probability.
+        top_k: Sample from so many most likely tokens.
+        do_sample: Whether to sample at all.
+        stop: Texts that end a reply.
+        seed: Of the sampling.
+        truncate: The longest prompt, in tokens, or ``"at-prompt-token-length"``: each prompt's own length.
+        force_length: Whether every reply is to have exactly ``max_new_tokens`` tokens, so that runs are comparable. The
+            invoker's profile says how; where the server cannot, validity says so.
     """
 
     max_new_tokens: int | None = None
@@ -75,6 +85,7 @@ class Parameters:
     stop: Sequence[str] | None = None
     seed: int | None = None
     truncate: int | str | None = None
+    force_length: bool | None = None
 
     def __post_init__(self) -> None:
         if self.max_new_tokens is not None and self.max_new_tokens < 1:
@@ -87,7 +98,13 @@ class Parameters:
         return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None}
 
     def truncation(self, prompt: Prompt) -> int | None:
-        """The truncation length for one prompt, in tokens; ``None`` where none is asked for or it is not known."""
+        """The truncation length for one prompt, in tokens; ``None`` where none is asked for.
+
+        Raises:
+            ConfigError: it is the prompt's own length, and that was not counted.
+        """
+        if isinstance(self.truncate, str) and prompt.tokens is None:
+            raise ConfigError(f"truncate={self.truncate!r}: the length of prompt {prompt.id!r} is not known; give tokenizer=")
         return prompt.tokens if isinstance(self.truncate, str) else self.truncate
 
 

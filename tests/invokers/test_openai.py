@@ -223,7 +223,7 @@ def test_a_prompt_that_is_no_json_is_told():
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"api": "speech"}, "'chat' or 'completions'"),
+        ({"api": "speech"}, "'chat', 'completions' or 'embeddings'"),
         ({"extra": {"n": 2}}, "n must be 1, not 2"),
         ({"extra": {"stream": False}}, "stream is an option of its own"),
         ({"stop": "x"}, "Unexpected keyword argument"),

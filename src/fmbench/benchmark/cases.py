@@ -119,10 +119,11 @@ def name_cases(
         parts.append((case, deployment, sets.shared(source, names.get(id(case.prompts)), deployment)))
     if not parts:
         raise ConfigError("cases is empty: give at least one")
-    many_sets, many_parameters = len(sets.named) > 1, len({repr(case.parameters) for case, *_ in parts}) > 1
+    many_sets = len(sets.named) > 1
+    varied = _varied([case.parameters for case, *_ in parts if isinstance(case.parameters, Parameters)])
     asked = [
         Asked(
-            name=case.name or _name(case, deployment, prompts if many_sets else None, with_parameters=many_parameters),
+            name=case.name or _name(case, deployment, prompts if many_sets else None, varied),
             deployment=deployment,
             prompts=prompts,
             load=_checked(case.load, Load, "loads"),
@@ -134,16 +135,31 @@ def name_cases(
     ]
     _refuse_twins(asked)
     for one in asked:
+        _refuse_unspeakable(one)
+    for one in asked:
         if isinstance(one.prompts.source, Sequence):  # else what a load needs of them is seen when they are drawn
             one.load.arranged(one.prompts.source)
     return tuple(sorted(asked, key=lambda one: deployments.index(one.deployment)))
 
 
-def _name(case: Case, deployment: Deployment, prompts: PromptSet | None, *, with_parameters: bool) -> str:
+def _varied(several: Sequence[Parameters]) -> tuple[str, ...]:
+    """The names of the parameters that are not the same everywhere."""
+    names = dict.fromkeys(name for one in several for name in one.given())
+    return tuple(name for name in names if len({repr(getattr(one, name)) for one in several}) > 1)
+
+
+def _name(case: Case, deployment: Deployment, prompts: PromptSet | None, told: Sequence[str]) -> str:
     words = [deployment.name, *([prompts.name] if prompts else []), str(case.load)]
-    if with_parameters:
-        words.append(" ".join(f"{name}={value}" for name, value in case.parameters.given().items()))
+    if told:
+        words.append(" ".join(f"{name}={value}" for name in told if (value := getattr(case.parameters, name)) is not None))
     return ", ".join(words)
+
+
+def _refuse_unspeakable(one: Asked) -> None:
+    """Refuse parameters that the invoker cannot say, where it is known before deploying and can tell."""
+    invoker = one.invoker or getattr(one.deployment.deployer, "invoker", None)
+    if (check := getattr(invoker, "check", None)) is not None:
+        check(one.parameters)
 
 
 def _refuse_twins(asked: Sequence[Asked]) -> None:

@@ -115,7 +115,7 @@ class LlamaCpp(Priced):
                 model=alias,
                 facts=facts,
                 # It closes a connection after each stream, although it says that it keeps it.
-                invoker=self.invoker or OpenAI(extra=PER_TOKEN, keep_alive=False),
+                invoker=self.invoker or OpenAI(extra=PER_TOKEN, keep_alive=False, profile="llamacpp"),
                 tokenizer=self.tokenizer or folder,
             )
 

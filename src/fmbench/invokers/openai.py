@@ -1,11 +1,11 @@
-"""OpenAI's chat and text completions, as vLLM, llama.cpp, TGI, SGLang and many services speak them."""
+"""OpenAI's chat and text completions and embeddings, as vLLM, llama.cpp, TGI, SGLang and many services speak them."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Any, Literal
 
 import orjson
@@ -14,12 +14,15 @@ from pydantic.dataclasses import dataclass
 
 from fmbench import Completion, ConfigError, Decoder, Endpoint, Exchange, Head, Parameters, Prompt, Request
 from fmbench.invokers.completions import EventDecoder, WholeDecoder
+from fmbench.invokers.embeddings import EmbeddingDecoder
 from fmbench.invokers.failures import Failures
+from fmbench.invokers.images import with_data_urls
+from fmbench.invokers.profiles import PROFILES, ProfileName
 from fmbench.wire import Client, Prepared, connect
 
 __all__ = ["OpenAI"]
 
-_PATHS = {"chat": "/v1/chat/completions", "completions": "/v1/completions"}
+_PATHS = {"chat": "/v1/chat/completions", "completions": "/v1/completions", "embeddings": "/v1/embeddings"}
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -27,10 +30,13 @@ class OpenAI:
     """Speaks OpenAI's HTTP protocol with kernel arrival times.
 
     ``do_sample=False`` is sent as ``temperature: 0``, since the protocol has no word for it, and ``do_sample=True`` is its
-    default; ``top_k`` and ``truncate`` (``truncate_prompt_tokens``) are extensions that vLLM and others know.
+    default. What else servers understand is their ``profile``; a parameter that it has no word for is refused.
 
     Args:
-        api: ``chat`` sends messages (a plain prompt is one user message), ``completions`` sends a plain prompt.
+        api: ``chat`` sends messages (a plain prompt is one user message; an image may be a file), ``completions`` and
+            ``embeddings`` send a plain prompt.
+        profile: The kind of server: ``openai``, ``vllm``, ``sglang``, ``llamacpp``, ``tensorrt-llm``, ``tgi`` or
+            ``transformers``. ``any`` says ``top_k`` and ``truncate`` in vLLM's words and cannot force a reply's length.
         stream: Whether replies come token by token; without it there is no TTFT and no ITL.
         extra: Put into every request last, such as ``{"ignore_eos": True}``.
         headers: Sent with every request; never shown or written down.
@@ -38,7 +44,8 @@ class OpenAI:
         keep_alive: Whether a connection serves several requests; ``False`` for servers that close it after each.
     """
 
-    api: Literal["chat", "completions"] = "chat"
+    api: Literal["chat", "completions", "embeddings"] = "chat"
+    profile: ProfileName = "any"
     stream: bool = True
     extra: Mapping[str, Any] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -55,6 +62,24 @@ class OpenAI:
         if "stream" in extra:
             raise ValueError("stream is an option of its own: use stream=True or stream=False beside extra")
         return extra
+
+    @property
+    def streams(self) -> bool:
+        """Whether replies come token by token."""
+        return self.stream and self.api != "embeddings"
+
+    def check(self, parameters: Parameters) -> None:
+        """Refuse what the server cannot be told.
+
+        Raises:
+            ConfigError: one of the parameters.
+        """
+        if self.api == "embeddings":
+            if given := [name for name in parameters.given() if name != "truncate"]:
+                raise ConfigError(f"{given[0]}: nothing is generated with api='embeddings': leave it out")
+            return
+        if (told := PROFILES[self.profile].refusal(self.profile, parameters)) is not None:
+            raise ConfigError(told)
 
     @asynccontextmanager
     async def connect(self, endpoint: Endpoint, *, concurrency: int | None) -> AsyncGenerator[OpenAISession]:
@@ -86,6 +111,9 @@ class OpenAISession:
         self._model = endpoint.model
         self._client = client
         self._path = _PATHS[options.api]
+        self._profile = PROFILES[options.profile]
+        if options.api != "chat":
+            self._profile = replace(self._profile, max_tokens="max_tokens")  # only chat has the newer name
         if endpoint.url.rstrip("/").endswith("/v1"):
             self._path = self._path.removeprefix("/v1")
 
@@ -98,11 +126,16 @@ class OpenAISession:
         """Make the JSON body and the HTTP head.
 
         Raises:
-            ConfigError: chat messages cannot be sent as a plain prompt, or something cannot be written as JSON.
+            ConfigError: chat messages cannot be sent as a plain prompt, the server has no word for a parameter, or something
+                cannot be written as JSON.
         """
+        self._options.check(parameters)
         payload: dict[str, Any] = {} if self._model is None else {"model": self._model}
-        payload |= self._content(prompt) | _generation(prompt, parameters)
-        if self._options.stream:
+        payload |= self._content(prompt)
+        if self._options.api == "embeddings":
+            prompt = replace(prompt, max_new_tokens=None)
+        payload |= self._profile.fields(prompt, parameters)
+        if self._options.streams:
             payload |= {"stream": True, "stream_options": {"include_usage": True}}
         payload |= self._options.extra
         try:
@@ -120,6 +153,8 @@ class OpenAISession:
 
     def decoder(self) -> Decoder:
         """A decoder for one reply, fed while it arrives."""
+        if self._options.api == "embeddings":
+            return EmbeddingDecoder(self._failures)
         return EventDecoder(self._failures) if self._options.stream else WholeDecoder(self._failures)
 
     def decode(self, pieces: Sequence[Any], head: Head) -> Completion:
@@ -131,23 +166,10 @@ class OpenAISession:
 
     def _content(self, prompt: Prompt) -> dict[str, Any]:
         if self._options.api == "chat":
-            messages = [{"role": "user", "content": prompt.text}] if prompt.messages is None else list(prompt.messages)
-            return {"messages": messages}
+            if prompt.messages is None:
+                return {"messages": [{"role": "user", "content": prompt.text}]}
+            return {"messages": with_data_urls(prompt.messages, prompt.id)}
+        api = self._options.api
         if prompt.text is None:
-            raise ConfigError(f'prompt {prompt.id!r} holds chat messages, which api="completions" cannot send: use api="chat"')
-        return {"prompt": prompt.text}
-
-
-def _generation(prompt: Prompt, parameters: Parameters) -> dict[str, Any]:
-    most = prompt.max_new_tokens if prompt.max_new_tokens is not None else parameters.max_new_tokens
-    temperature = 0 if parameters.do_sample is False else parameters.temperature
-    wanted = {
-        "max_tokens": most,
-        "temperature": temperature,
-        "top_p": parameters.top_p,
-        "top_k": parameters.top_k,
-        "stop": None if parameters.stop is None else list(parameters.stop),
-        "seed": parameters.seed,
-        "truncate_prompt_tokens": parameters.truncation(prompt),
-    }
-    return {name: value for name, value in wanted.items() if value is not None}
+            raise ConfigError(f'prompt {prompt.id!r} holds chat messages, which api="{api}" cannot send: use api="chat"')
+        return {"input": prompt.text} if api == "embeddings" else {"prompt": prompt.text}

@@ -241,7 +241,7 @@ class Experiment:
             load=self.load_fields,
             streams=self.concurrency,
             max_new_tokens=self.parameters.get("max_new_tokens"),
-            exact_length=fills_replies(self._folder.payload(self._first_payload)),
+            exact_length=bool(self.parameters.get("force_length")) or fills_replies(self._folder.payload(self._first_payload)),
             shared_host=self._shared_host,
             clock_step_seconds=None if step is None else step / 1e9,
             write_delay_seconds=None if write is None else write / 1e9,

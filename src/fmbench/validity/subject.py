@@ -33,7 +33,7 @@ class Subject:
         load: The load's type and fields, as ``run.json`` has them.
         streams: A closed load's level; ``None`` for an open one.
         max_new_tokens: The length asked for, where a record does not tell its own.
-        exact_length: Whether the server was told not to end a reply before the length asked for.
+        exact_length: Whether no reply was to end before the length asked for.
         shared_host: Whether engine and client share a machine.
         clock_step_seconds: The greatest step of the mapping between the kernel's clock and ours.
         write_delay_seconds: How long after ``sent`` the kernel had the request, at the 99th percentile.
