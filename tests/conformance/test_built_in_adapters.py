@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from fmbench import Endpoint, Prompt
-from fmbench.deployers import ExistingEndpoint, LlamaCpp, Process
+from fmbench.deployers import ExistingEndpoint, LlamaCpp, Process, Simulator
 from fmbench.deployers.serving import free_port
 from fmbench.invokers import OpenAI, from_call, from_stream
 from fmbench.plugins import DEPLOYERS, INVOKERS, PROMPT_SOURCES, REPORTERS
@@ -62,6 +62,10 @@ def test_llamacpp():
     check_deployer(LlamaCpp)
 
 
+def test_simulator():
+    check_deployer(Simulator)
+
+
 def test_prompt_sources(tmp_path):
     (tmp_path / "a.jsonl").write_text("".join(json.dumps({"prompt": f"p {n}"}) + "\n" for n in range(9)), encoding="utf-8")
     check_prompt_source(Dataset(tmp_path / "a.jsonl"))
@@ -70,7 +74,7 @@ def test_prompt_sources(tmp_path):
 
 
 def test_every_registered_name_can_be_loaded():
-    assert set(DEPLOYERS.names()) >= {"endpoint", "llamacpp", "process"}
+    assert set(DEPLOYERS.names()) >= {"endpoint", "llamacpp", "process", "simulator"}
     for registry in (DEPLOYERS, PROMPT_SOURCES, INVOKERS, REPORTERS):
         for name in registry.names():
             assert callable(registry.load(name))

@@ -186,6 +186,7 @@ MODELS = st.sampled_from([
     Batching(kv_tokens=200, batch_limit=4, prefill_tokens_per_second=3000),
     Batching(jitter=0.3, batch_limit=3, prefill_tokens_per_second=3000),
     Fixed(ttft_seconds=0.01, itl_seconds=0.003),
+    Fixed(ttft_seconds=0, itl_seconds=0),
     Queueing(service_seconds=0.05, servers=2),
     Queueing(service_seconds=0.05, service="deterministic"),
 ])  # fmt: skip
@@ -242,12 +243,12 @@ def test_what_is_dealt_is_what_the_jobs_say(model, coming):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Batching(batch_limit=0), "batch_limit must be 1 or more, not 0"),
+        (lambda: Batching(batch_limit=0), "batch_limit must be a whole number of 1 or more, not 0"),
         (lambda: Batching(prefill_tokens_per_second=0), "prefill_tokens_per_second must be above 0, not 0"),
         (lambda: Batching(jitter=-1), "jitter must be 0 or more, not -1"),
-        (lambda: Batching(kv_tokens=0), "kv_tokens must be 1 or more, not 0"),
+        (lambda: Batching(kv_tokens=0), "kv_tokens must be a whole number of 1 or more, not 0"),
         (lambda: Fixed(itl_seconds=math.nan), "itl_seconds must be 0 or more, not nan"),
-        (lambda: Queueing(service_seconds=1, servers=0), "servers must be 1 or more, not 0"),
+        (lambda: Queueing(service_seconds=1, servers=0), "servers must be a whole number of 1 or more, not 0"),
         (lambda: Queueing(service_seconds=1, service="odd"), "service must be 'exponential' or 'deterministic', not 'odd'"),
     ],
 )

@@ -46,7 +46,7 @@ def measured(model, load, prompts, **limits):
         async with invoker.connect(None, concurrency=None) as session:
             assignment = Assignment(
                 experiment="simulated", id_prefix="r", load=load, prompts=prompts, warmup=load.warmup(None), origin_ns=0,
-                requests=[session.encode(prompt, Parameters()) for prompt in prompts], estimate=len, spin_seconds=0.0,
+                requests=[session.encode(prompt, Parameters()) for prompt in prompts], estimate=len,
                 keep_text=False, **{**LOOSE, **limits},
             )  # fmt: skip
             return await measure(session, assignment, log, now=virtual_now)
@@ -126,5 +126,4 @@ def test_an_hour_takes_moments():
 def test_a_simulated_endpoint_says_what_it_is():
     told = facts(Batching(kv_tokens=7))
     assert told["simulated"] is True
-    assert told["service"]["kind"] == "batching"
-    assert told["service"]["kv_tokens"] == 7
+    assert told["service"]["batching"]["kv_tokens"] == 7

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from fmbench.cli.ending import BAD_USE, EXPECTED, mend_streams, tell
+from fmbench.cli.simulating import simulate
 
 if TYPE_CHECKING:
     from fmbench import SLO
@@ -135,6 +136,9 @@ def plugins(as_json: bool) -> None:
         return
     for row in rows:
         click.echo(f"{row.group.removeprefix('fmbench.'):<16} {row.name:<16} {row.distribution:<20} {row.target}")
+
+
+commands.add_command(simulate)
 
 
 def main() -> NoReturn:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from anyio import Event, create_task_group, current_time, move_on_after, wait_all_tasks_blocked
 
 from fmbench import Completion, Delta, Endpoint, Exchange, Head, InvokeError, Parameters, Prompt, Request, Usage
-from fmbench.simulator.models import ServiceModel
+from fmbench.simulator.models import ServiceModel, spec_of
 from fmbench.simulator.service import Job
 
 __all__ = ["InProcessInvoker", "facts", "output_tokens", "prompt_tokens", "virtual_now"]
@@ -41,9 +41,7 @@ def output_tokens(prompt: Prompt, parameters: Parameters, otherwise: int) -> int
 
 def facts(model: ServiceModel) -> dict[str, Any]:
     """What is known of a simulated endpoint: that it is one, and its model."""
-    instance: Any = model
-    known: dict[str, Any] = asdict(instance) if is_dataclass(instance) and not isinstance(instance, type) else {}
-    return {"simulated": True, "service": {"kind": type(model).__name__.lower(), **known}}
+    return {"simulated": True, "service": spec_of(model)}
 
 
 @dataclass(frozen=True, kw_only=True)

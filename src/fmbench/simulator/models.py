@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from fmbench import ConfigError
 from fmbench.simulator.batching import BatchingService
 from fmbench.simulator.queueing import QueueingService, constant, deterministic, exponential
 from fmbench.simulator.service import Service
 
-__all__ = ["Batching", "Fixed", "Queueing", "ServiceModel"]
+__all__ = ["Batching", "Fixed", "Queueing", "ServiceModel", "model_of", "parse_model", "spec_of"]
 
 
 @runtime_checkable
@@ -121,21 +122,84 @@ class Queueing:
         return QueueingService(servers=self.servers, course=course)
 
 
+KINDS: dict[str, type[Batching | Fixed | Queueing]] = {"batching": Batching, "fixed": Fixed, "queueing": Queueing}
+
+
+def model_of(spec: Any) -> ServiceModel:
+    """A model by its name, or as ``{name: {its fields}}``, which is how a configuration file holds it.
+
+    Raises:
+        ConfigError: there is no such model or field.
+    """
+    if isinstance(spec, ServiceModel):
+        return spec
+    name, given = next(iter(spec.items())) if isinstance(spec, Mapping) and len(spec) == 1 else (spec, {})
+    kind = KINDS.get(name) if isinstance(name, str) else None
+    if kind is None or not isinstance(given, Mapping):
+        raise ConfigError(f"service must be one of {', '.join(KINDS)}, or {{name: {{its fields}}}}, not {spec!r}")
+    known = [field.name for field in fields(kind)]
+    for field in given:
+        if field not in known:
+            raise ConfigError(f"service: {name} has no {field!r}; it has {', '.join(known)}")
+    try:
+        return kind(**given)
+    except TypeError as error:
+        raise ConfigError(f"service: {name}: {error}") from None
+
+
+def parse_model(text: str) -> ServiceModel:
+    """Read ``fixed:ttft_seconds=0.05,itl_seconds=0.01``, which is how the command line takes it.
+
+    Raises:
+        ConfigError: there is no such model or field.
+    """
+    name, _, rest = text.partition(":")
+    given: dict[str, Any] = {}
+    for part in filter(None, (part.strip() for part in rest.split(","))):
+        field, separator, value = part.partition("=")
+        if not separator:
+            raise ConfigError(f"service: {part!r} is not FIELD=VALUE, such as itl_seconds=0.01")
+        given[field.strip()] = _value(value.strip())
+    return model_of({name.strip(): given})
+
+
+def spec_of(model: ServiceModel) -> Any:
+    """What ``model_of`` takes."""
+    instance: Any = model
+    for name, kind in KINDS.items():
+        if isinstance(instance, kind):
+            return {name: asdict(instance)}
+    return {type(model).__name__: {}}
+
+
+def _value(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
 def _check_positive(model: object, *names: str) -> None:
     for name in names:
         value = getattr(model, name)
-        if not (value > 0 and math.isfinite(value)):
-            raise ConfigError(f"{name} must be above 0, not {value}")
+        if not (_is_number(value) and value > 0):
+            raise ConfigError(f"{name} must be above 0, not {value!r}")
 
 
 def _check_not_negative(model: object, *names: str) -> None:
     for name in names:
         value = getattr(model, name)
-        if not (value >= 0 and math.isfinite(value)):
-            raise ConfigError(f"{name} must be 0 or more, not {value}")
+        if not (_is_number(value) and value >= 0):
+            raise ConfigError(f"{name} must be 0 or more, not {value!r}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _check_count(model: object, name: str) -> None:
     value = getattr(model, name)
-    if value < 1:
-        raise ConfigError(f"{name} must be 1 or more, not {value}")
+    if not isinstance(value, int) or value < 1:
+        raise ConfigError(f"{name} must be a whole number of 1 or more, not {value!r}")

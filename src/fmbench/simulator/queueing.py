@@ -60,7 +60,7 @@ class QueueingService:
         self._course = course
         self._count = 0
         self._last_ready = 0
-        self._clock = 0
+        self._clock = -1
         self._waiting: deque[tuple[Job, Course]] = deque()
         self._ending: list[tuple[int, int, Job]] = []
         """A heap of who is served, by their end."""
@@ -102,16 +102,15 @@ class QueueingService:
         giving = self._tokens_to_come()
         if not giving or giving[0][0] > until_ns:
             return None
-        at, jobs = giving[0][0], []
+        at, dealt = giving[0][0], []
         while giving and giving[0][0] == at and giving[0][3].cancelled_ns is None:
-            _, _, index, job = heapq.heappop(giving)
-            jobs.append(job)
-            if index + 1 < job.output_tokens:
-                self._give(giving, job, index + 1)
+            dealt.append(heapq.heappop(giving))
         self._clock = at
-        while self._ending and self._ending[0][0] == at:
-            self._end_one()
-        return Dealt(at, jobs)
+        for _, _, index, job in dealt:
+            if index + 1 < job.output_tokens:
+                self._give(giving, job, index + 1)  # perhaps for the same moment, which then comes again
+        self._end_all({job for _, _, index, job in dealt if index + 1 == job.output_tokens})
+        return Dealt(at, [job for _, _, _, job in dealt])
 
     def advance(self, until_ns: int) -> Sequence[Job]:
         if not self._ending or self._ending[0][0] > until_ns:
@@ -136,6 +135,17 @@ class QueueingService:
         del self._courses[job]
         self._take_next(at)
         return job
+
+    def _end_all(self, jobs: set[Job]) -> None:
+        """These have got their last token; others of the same moment may have some to come."""
+        others = []
+        while jobs:
+            if self._ending[0][2] in jobs:
+                jobs.remove(self._end_one())
+            else:
+                others.append(heapq.heappop(self._ending))
+        for entry in others:
+            heapq.heappush(self._ending, entry)
 
     def _take_next(self, at_ns: int) -> None:
         if self._waiting:

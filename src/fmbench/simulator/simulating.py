@@ -85,7 +85,7 @@ def simulate(
     asked = [(prompt_tokens(prompt), output_tokens(prompt, parameters, reply_tokens)) for prompt in prompts]
     client = _Client(model, load, prompts, asked=asked, warmup=load.warmup(warmup), experiment=experiment, id_prefix=id_prefix)
     client.timeout_ns, client.drain_ns = round(request_timeout_seconds * 1e9), round(drain_seconds * 1e9)
-    client.stop_on_errors = stop_on_errors
+    client.stop_on_errors, client.max_new_tokens = stop_on_errors, parameters.max_new_tokens
     client.closed() if load.streams else client.open()
     return Simulated(client.records, client.window(), client.stopped)
 
@@ -126,12 +126,14 @@ class _Client:
         self._now = 0
         self._failed_first = 0
         self._succeeded = False
+        self._drained = False
         self._free: list[int] = []
         """Streams whose request has ended at this moment."""
         self.records: list[Record] = []
         self.stopped: str | None = None
         self.timeout_ns = self.drain_ns = NEVER
         self.stop_on_errors = 20
+        self.max_new_tokens: int | None = None
 
     def window(self) -> tuple[int, int] | None:
         return None if self._start is None or self._end is None else (self._start, self._end)
@@ -186,7 +188,7 @@ class _Client:
             pass
         self._finish_sending(self._deadline())
         for planned, due in self._waiting:
-            reason = "still waiting for a free place under max_concurrency when sending ended"
+            reason = f"not sent: {self.stopped}" if self.stopped else "still waiting for a free place under max_concurrency"
             self.records.append(self._unsent(planned, reason, due))
 
     def _hand_out(self, planned: Any, due: int) -> None:
@@ -213,7 +215,7 @@ class _Client:
             return True
         if limit == until:
             return False
-        self._now = limit
+        self._now, self._drained = limit, limit == drained
         for job in [job for job, sent in self._flights.items() if limit == drained or sent.sent + self.timeout_ns <= limit]:
             self._service.cancel(job, limit)
             if limit == drained:
@@ -242,7 +244,7 @@ class _Client:
             if self._failed_first == self.stop_on_errors:
                 self.stopped = f"the first {self._failed_first} requests all failed; the last one: {message}"
                 self._finish_sending(self._now)
-        if self._waiting and not self._is_over():
+        if self._waiting and not self._drained and self.stopped is None:
             planned, due = self._waiting.popleft()
             self._send(planned, due, 0)
 
@@ -300,11 +302,15 @@ class _Client:
             sent_source="adapter",
             prompt_tokens=job.prompt_tokens,
             prompt_tokens_source="server" if times else "estimated" if prompt.tokens is None else "tokenizer",
+            max_new_tokens=self._most(prompt),
             completion_tokens=len(times) or None,
             completion_tokens_source="server" if times else None,
             finish_reason="length" if status == "ok" else None,
             streamed=True if times else None,
         )
+
+    def _most(self, prompt: Prompt) -> int | None:
+        return self.max_new_tokens if prompt.max_new_tokens is None else prompt.max_new_tokens
 
     def _unsent(self, planned: Any, reason: str, due: int | None) -> Record:
         prompt = self._prompts[planned.prompt]
@@ -319,6 +325,7 @@ class _Client:
             error_message=reason,
             due_ns=due,
             arrivals_ns=None,
+            max_new_tokens=self._most(prompt),
             prompt_tokens=prompt.tokens,
             prompt_tokens_source=None if prompt.tokens is None else "tokenizer",
         )

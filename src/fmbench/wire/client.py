@@ -235,6 +235,8 @@ class Client:
 
     def _sample_clock(self) -> None:
         self.clock.sample()
+        for connection in list(self._all):
+            connection.is_open()  # uvloop sometimes stays silent when a connection is reset: look for ourselves
         self._timer = self._loop.call_later(CLOCK_SECONDS, self._sample_clock)
 
 
