@@ -232,7 +232,8 @@ class Session(Protocol):
     """An open conversation with one endpoint. Only ``send`` is timed.
 
     May also have ``decoder() -> Decoder``: then replies are decoded while they arrive and their bytes are not kept; and
-    ``clock_step_ns``: by how much the mapping from the kernel's clock to ours has changed between two looks at most.
+    ``clock_step_ns``: by how much the mapping from the kernel's clock to ours has changed between two looks at most; and
+    ``write_delay_ns``: how long after ``sent`` the kernel had a request, at the 99th percentile.
     """
 
     def encode(self, prompt: Prompt, parameters: Parameters) -> Request:

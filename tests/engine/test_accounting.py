@@ -78,7 +78,7 @@ def test_a_look_before_any_moment_was_due_says_nothing():
 @pytest.mark.parametrize("uvloop", [False, True])
 def test_the_facts_are_plain_json_and_of_what_was_done_inside(uvloop):
     async def main():
-        async with accounted(SimpleNamespace(clock_step_ns=7)) as facts:
+        async with accounted(SimpleNamespace(clock_step_ns=7, write_delay_ns=8)) as facts:
             end = time.process_time() + 0.1
             while time.process_time() < end:
                 pass  # a blocked loop, and a busy process
@@ -87,7 +87,7 @@ def test_the_facts_are_plain_json_and_of_what_was_done_inside(uvloop):
 
     facts = anyio.run(main, backend="asyncio", backend_options={"use_uvloop": uvloop})
     assert json.loads(json.dumps(facts)) == facts
-    assert facts["clock"] == {"kernel": True, "offset_step_ns": 7}
+    assert facts["clock"] == {"kernel": True, "offset_step_ns": 7, "write_delay_ns": 8}
     assert facts["cpu"]["wall_seconds"] >= facts["cpu"]["process_seconds"] - 0.02 >= 0.08
     assert facts["loop_lag"]["max_ns"] > 50 * MS
     if facts["queue"] is not None:  # Linux tells
@@ -108,7 +108,7 @@ def test_a_failure_inside_is_raised_and_the_facts_are_there():
         anyio.run(main)
     assert raised.group_contains(KeyError)
     assert set(seen[0]) == {"cpu", "queue", "loop_lag", "clock"}
-    assert seen[0]["clock"] == {"kernel": False, "offset_step_ns": None}
+    assert seen[0]["clock"] == {"kernel": False, "offset_step_ns": None, "write_delay_ns": None}
 
 
 def test_what_the_system_does_not_tell_is_none(monkeypatch):
@@ -152,7 +152,7 @@ def facts_of(**change):
         "cpu": {"process_seconds": 1.0, "wall_seconds": 10.0, "pressure_percent": 1.0},
         "queue": {"waited_seconds": 0.1, "ran_seconds": 1.0, "timeslices": 10},
         "loop_lag": {"samples": 10, "p50_ns": 0, "p99_ns": 0, "max_ns": 0},
-        "clock": {"kernel": True, "offset_step_ns": 3},
+        "clock": {"kernel": True, "offset_step_ns": 3, "write_delay_ns": 5},
     }
     return calm | change
 
@@ -160,9 +160,10 @@ def facts_of(**change):
 def test_the_worst_worker_stands_for_all():
     busy = {"process_seconds": 3.0, "wall_seconds": 5.0, "pressure_percent": 0.0}
     late = {"samples": 5, "p50_ns": 1, "p99_ns": 2, "max_ns": 3}
-    stepped = {"kernel": True, "offset_step_ns": 9}
+    stepped = {"kernel": True, "offset_step_ns": 9, "write_delay_ns": 5}
     found = worst_of([facts_of(cpu=busy), facts_of(loop_lag=late, queue=None), facts_of(clock=stepped)])
     assert found == {"cpu": busy, "queue": facts_of()["queue"], "loop_lag": late, "clock": stepped}
-    unstamped = {"kernel": False, "offset_step_ns": None}
-    assert worst_of([facts_of(clock=unstamped), facts_of()])["clock"] == unstamped
+    unstamped = {"kernel": False, "offset_step_ns": None, "write_delay_ns": 9}
+    mixed = worst_of([facts_of(clock=unstamped), facts_of()])["clock"]
+    assert mixed == {"kernel": False, "offset_step_ns": 3, "write_delay_ns": 9}
     assert worst_of([facts_of(queue=None, loop_lag=None)])["queue"] is None

@@ -95,6 +95,8 @@ def test_a_calm_closed_load_is_not_doubted(measured):
     # These two are about time, which a machine that is busy with something else may well be short of: 50 ms is much, though.
     assert "fail" not in {found["loop_lag"].verdict, found["client_delay"].verdict}
     assert not [check for check in experiment.validity if check.verdict == "fail"]
+    assert experiment.clock["write_delay_ns"] > 0
+    assert found["error_bound"].figure >= experiment.clock["write_delay_ns"] / 1e9
 
 
 def test_a_calm_open_load_has_no_queue_that_grows(measured):

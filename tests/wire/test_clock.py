@@ -130,3 +130,17 @@ def test_stamping_that_never_begins_is_not_waited_for_for_ever(run, monkeypatch)
             stamping.close()
 
     assert not run(main())
+
+
+@pytest.mark.parametrize("size", [10, 20_000_000])
+def test_each_request_tells_once_how_long_the_kernel_took_to_take_it(run, serving, exchange, size):
+    async def main():
+        async with serving(answer) as (url, _), connect(url) as client:
+            assert client.clock.write_delay_ns is None
+            for _ in range(3):
+                await client.send(client.prepare("POST", "/", body=b"x" * size), exchange())
+            return client.clock
+
+    clock = run(main())
+    assert len(clock.writes_ns) == 3
+    assert clock.write_delay_ns == round(max(clock.writes_ns)) > 0

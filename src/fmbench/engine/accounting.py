@@ -74,8 +74,8 @@ async def accounted(session: Session, *, now: Callable[[], int] = time.perf_coun
     ``cpu``: ``process_seconds`` (of processor time, all threads), ``wall_seconds``, and ``pressure_percent``, the share of
     the time in which some task of this machine waited for a processor. ``queue``: ``waited_seconds`` during which this thread
     could run and did not, ``ran_seconds``, and ``timeslices``, how often it got a processor. ``loop_lag``: see ``LoopLag``.
-    ``clock``: ``kernel``, whether arrivals have kernel time stamps, and ``offset_step_ns``. What the system does not tell is
-    ``None``.
+    ``clock``: ``kernel``, whether arrivals have kernel time stamps, and what the session tells: ``offset_step_ns`` and
+    ``write_delay_ns``. What is not known is ``None``.
 
     Args:
         session: Whose clock is looked at.
@@ -92,7 +92,8 @@ async def accounted(session: Session, *, now: Callable[[], int] = time.perf_coun
     finally:
         facts |= before.until(_Reading.take())
         step = getattr(session, "clock_step_ns", None)
-        facts |= {"loop_lag": lag.facts(), "clock": {"kernel": step is not None, "offset_step_ns": step}}
+        clock = {"kernel": step is not None, "offset_step_ns": step, "write_delay_ns": getattr(session, "write_delay_ns", None)}
+        facts |= {"loop_lag": lag.facts(), "clock": clock}
 
 
 def worst_of(several: Sequence[Mapping[str, Any]]) -> Facts:
@@ -105,7 +106,7 @@ def worst_of(several: Sequence[Mapping[str, Any]]) -> Facts:
         "cpu": _worst([one["cpu"] for one in several], lambda cpu: cpu["process_seconds"] / (cpu["wall_seconds"] or 1.0)),
         "queue": _worst([one["queue"] for one in several], lambda queue: queue["waited_seconds"]),
         "loop_lag": _worst([one["loop_lag"] for one in several], lambda lag: lag["p99_ns"]),
-        "clock": _worst([one["clock"] for one in several], _clock_rank),
+        "clock": _worst_clock([one["clock"] for one in several]),
     }
 
 
@@ -114,9 +115,13 @@ def _worst(parts: Sequence[Facts | None], rank: Callable[[Facts], Any]) -> Facts
     return max(known, key=rank, default=None)
 
 
-def _clock_rank(clock: Facts) -> tuple[bool, int]:
-    """No kernel clock at all is worse than one that steps."""
-    return not clock["kernel"], clock["offset_step_ns"] or 0
+def _worst_clock(clocks: Sequence[Facts]) -> Facts:
+    """Kernel stamps only where all have them; of each number the largest."""
+    numbers = {
+        name: max((clock[name] for clock in clocks if clock[name] is not None), default=None)
+        for name in ("offset_step_ns", "write_delay_ns")
+    }
+    return {"kernel": all(clock["kernel"] for clock in clocks), **numbers}
 
 
 class _Reading(NamedTuple):

@@ -122,6 +122,11 @@ class OpenAISession:
         """The largest change of the kernel clock's offset between two samples."""
         return self._client.clock.step_ns
 
+    @property
+    def write_delay_ns(self) -> int | None:
+        """How long after ``sent`` the kernel had the request, at the 99th percentile."""
+        return self._client.clock.write_delay_ns
+
     def encode(self, prompt: Prompt, parameters: Parameters) -> Request:
         """Make the JSON body and the HTTP head.
 

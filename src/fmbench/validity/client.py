@@ -150,16 +150,16 @@ def error_bound(subject: Subject) -> Check | None:
     counted = sample.counted
     if not counted.any():
         return None
-    parts = {"the kernel had the request": subject.write_delay_seconds, "its clock had stepped": subject.clock_step_seconds}
+    parts = {"writing": subject.write_delay_seconds, "clock": subject.clock_step_seconds}
     if (counted & sample.among("clock", "user")).any():
         if subject.loop_lag_seconds is None:
             return check("error_bound", "warn", "nothing tells how far off the times may be", None, ERROR_SECONDS[0], _BETTER)
         # Lags below the timers' grain are not seen.
-        parts["the loop came round to reading"] = subject.loop_lag_seconds + subject.loop_lag.get("grain_ns", 0) / 1e9
+        parts["reading"] = subject.loop_lag_seconds + subject.loop_lag.get("grain_ns", 0) / 1e9
     known = {name: seconds for name, seconds in parts.items() if seconds is not None}
     bound = sum(known.values())
-    told = "; ".join(f"{seconds * 1e6:.3g} µs until {name}" for name, seconds in known.items())
-    finding = f"a single time is at most {bound * 1e3:.3g} ms off (99th percentile: {told or 'nothing adds to it'})"
+    told = " + ".join(f"{name} {seconds * 1e6:.3g} µs" for name, seconds in known.items())
+    finding = f"a single time is {bound * 1e6:.3g} µs off at most (99th percentiles{told and ': '}{told})"
     verdict = graded(bound, ERROR_SECONDS[0], max(ERROR_SECONDS[1], ERROR_SHARE * _median_seconds(subject)))
     if (counted & sample.among("sent_source", "entry")).any():
         finding += "; the adapter does not say when it sends, so its own work counts as the endpoint's"

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import sys
 import time
+from array import array
 
 __all__ = ["ANCILLARY_BYTES", "KernelClock", "Stamping", "stamp_arrivals"]
 
@@ -20,14 +21,25 @@ ANCILLARY_BYTES: int = socket.CMSG_SPACE(16) if hasattr(socket, "CMSG_SPACE") el
 
 
 class KernelClock:
-    """The offset from the kernel's wall clock to ours, sampled again and again: steps of the wall clock move it."""
+    """The offset from the kernel's wall clock to ours, sampled again and again: steps of the wall clock move it.
 
-    __slots__ = ("offset_ns", "step_ns")
+    It also keeps how long the kernel took to take each request, which is how far off the moment of sending may be.
+    """
+
+    __slots__ = ("offset_ns", "step_ns", "writes_ns")
 
     def __init__(self) -> None:
         self.offset_ns: int = measured_offset()
         self.step_ns: int = 0
         """The largest change between two samples: how far off a stamp between them may be mapped."""
+        self.writes_ns: array[float] = array("f")
+        """From just before ``sent`` until the kernel had the request, one a request: four bytes each are exact enough."""
+
+    @property
+    def write_delay_ns(self) -> int | None:
+        """The 99th percentile of these; ``None`` before the first request."""
+        writes = sorted(self.writes_ns)
+        return round(writes[len(writes) * 99 // 100]) if writes else None
 
     def sample(self) -> None:
         """Measure the offset anew."""

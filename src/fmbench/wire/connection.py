@@ -29,7 +29,7 @@ class Connection:
     """A connected socket, owned: ``close`` ends it. At most one request is on it at a time."""
 
     __slots__ = (
-        "_clock", "_done", "_gone", "_last_read", "_loop", "_opened", "_poll", "_reply", "_sock", "_tls", "_unsent",
+        "_begun", "_clock", "_done", "_gone", "_last_read", "_loop", "_opened", "_poll", "_reply", "_sock", "_tls", "_unsent",
         "_write_error", "broke_its_word", "closed", "reusable", "served",
     )  # fmt: skip
 
@@ -50,7 +50,7 @@ class Connection:
         self._done: asyncio.Future[None] | None = None
         self._unsent: bytes | memoryview = b""
         self._write_error: str | None = None
-        self._opened = self._last_read = time.perf_counter_ns()
+        self._opened = self._last_read = self._begun = time.perf_counter_ns()
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
         self.closed: bool = False
@@ -72,9 +72,11 @@ class Connection:
         self._done = done = self._loop.create_future()
         if self._tls is not None:
             data = self._tls.encrypt(data)
-        self._last_read = time.perf_counter_ns()  # no reply can have come before
+        self._last_read = self._begun = time.perf_counter_ns()  # no reply can have come before
         sink.sent()
         self._write(data)
+        if not self._unsent:
+            self._clock.writes_ns.append(time.perf_counter_ns() - self._begun)
         return done
 
     def is_open(self) -> bool:
@@ -130,6 +132,7 @@ class Connection:
         if count is None or count == len(self._unsent):
             self._unsent = b""
             self._loop.remove_writer(self._sock.fileno())
+            self._clock.writes_ns.append(time.perf_counter_ns() - self._begun)
         else:
             self._unsent = self._unsent[count:]
 
