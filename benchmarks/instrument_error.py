@@ -1,6 +1,6 @@
 """Reported minus true: how far off fmbench's figures are, against a server that logs what it did.
 
-    python benchmarks/instrument_error.py [--streams 16 128 512] [--runs 3] [--requests-per-stream 4]
+    python benchmarks/instrument_error.py [--streams 16 128 512] [--runs 3] [--requests-per-stream 4] [--tls]
 
 The server runs on core 0 and this process on core 1. The truth is the server's own log: the kernel's receive time of a
 request, and the time just before each token is sent. TTFT's error therefore holds all that lies between the client's
@@ -12,13 +12,14 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 import orjson
-from truth import Truth, TruthServer, compiled, read_log
+from truth import Truth, TruthServer, compiled, read_log, trusted_certificate
 
 from fmbench import Benchmark, Concurrency, Parameters, Prompt
 from fmbench.invokers import OpenAI
@@ -43,6 +44,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--requests-per-stream", type=int, default=4)
     parser.add_argument("--core", type=int, default=1, help="the client's core; the server is on core 0")
+    parser.add_argument("--tls", action="store_true", help="over https, with a certificate of its own")
     options = parser.parse_args()
     if (os.cpu_count() or 1) > 1:
         os.sched_setaffinity(0, {options.core})
@@ -50,20 +52,20 @@ def main() -> None:
         f"reported minus true, in microseconds; medians of {options.runs} runs, {options.requests_per_stream} requests a stream"
     )
     print(f"{'streams':>8}" + "".join(f"{name:>{max(12, len(name) + 2)}}" for name in FIGURES))
-    with compiled() as program:
+    with compiled(tls=options.tls) as program, trusted_certificate() if options.tls else nullcontext() as certificate:
         for streams in options.streams:
-            runs = [one_run(program, streams, options.requests_per_stream) for _ in range(options.runs)]
+            runs = [one_run(program, streams, options.requests_per_stream, certificate) for _ in range(options.runs)]
             cells = [median(run[name] for run in runs) for name in FIGURES]
             shown = zip(FIGURES, cells, strict=True)
             print(f"{streams:>8}" + "".join(f"{cell:>{max(12, len(name) + 2)}.3f}" for name, cell in shown), flush=True)
 
 
-def one_run(program: Path, streams: int, requests_per_stream: int) -> dict[str, float]:
+def one_run(program: Path, streams: int, requests_per_stream: int, certificate: Path | None = None) -> dict[str, float]:
     """One run of one load: its errors."""
     with tempfile.TemporaryDirectory() as folder:
         log, directory = Path(folder) / "truth.log", Path(folder) / "run"
         Benchmark(
-            deployers=TruthServer(program, log),
+            deployers=TruthServer(program, log, certificate=certificate),
             prompts=[Prompt(id=str(number), text=f"prompt {number}") for number in range(streams)],
             loads=Concurrency(streams, requests=streams * requests_per_stream),
             invoker=OpenAI(),

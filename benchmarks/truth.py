@@ -17,15 +17,44 @@ SOURCE = Path(__file__).with_name("truth_server.c")
 
 
 @contextmanager
-def compiled() -> Iterator[Path]:
-    """The server's program, in a folder of its own."""
+def compiled(*, tls: bool = False) -> Iterator[Path]:
+    """The server's program, in a folder of its own; with TLS, which OpenSSL's headers are needed for, where asked for."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         raise SystemExit("the truth server is a C program: install a C compiler")
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "truth_server"
-        subprocess.run([compiler, "-O2", "-o", str(program), str(SOURCE)], check=True)
+        options = (["-DTLS"], ["-lssl", "-lcrypto"]) if tls else ([], [])
+        command = [compiler, "-O2", *options[0], "-o", str(program), str(SOURCE), *options[1]]
+        if subprocess.run(command, check=False).returncode != 0:
+            remedy = "; TLS needs OpenSSL's headers (libssl-dev, openssl-devel)" if tls else ""
+            raise SystemExit(f"the truth server cannot be compiled{remedy}")
         yield program
+
+
+@contextmanager
+def trusted_certificate() -> Iterator[Path]:
+    """A folder with ``cert.pem`` and ``key.pem`` for the loopback address, which this process trusts meanwhile."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        raise SystemExit("a certificate is made by the openssl command: install it")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        subprocess.run(
+            [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+             "-subj", "/CN=truth", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(folder / "key.pem"),
+             "-out", str(folder / "cert.pem")],
+            check=True, capture_output=True,
+        )  # fmt: skip
+        before = os.environ.get("SSL_CERT_FILE")
+        os.environ["SSL_CERT_FILE"] = str(folder / "cert.pem")  # OpenSSL's own variable for whom to trust
+        try:
+            yield folder
+        finally:
+            if before is None:
+                del os.environ["SSL_CERT_FILE"]
+            else:
+                os.environ["SSL_CERT_FILE"] = before
 
 
 @dataclass(frozen=True)
@@ -39,6 +68,8 @@ class TruthServer:
     itl_us: int = 10_000
     tokens: int = 128
     name: str = "truth"
+    certificate: Path | None = None
+    """The folder of ``trusted_certificate``: it speaks TLS then."""
 
     @asynccontextmanager
     async def deploy(self, run: Run) -> AsyncGenerator[Endpoint]:  # noqa: ARG002 - it needs nothing of the run
@@ -52,6 +83,8 @@ class TruthServer:
             "--tokens",
             str(self.tokens),
         ]
+        if self.certificate is not None:
+            command += ["--cert", str(self.certificate / "cert.pem"), "--key", str(self.certificate / "key.pem")]
         server = subprocess.Popen(  # noqa: ASYNC220 - nothing is measured yet
             [*command, "--log", str(self.log)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -61,7 +94,8 @@ class TruthServer:
             if server.stdout is None or server.stdin is None:
                 raise RuntimeError("the server has no pipes")
             port = int(server.stdout.readline().split()[1])
-            yield Endpoint(name=self.name, url=f"http://127.0.0.1:{port}", model="truth")
+            scheme = "http" if self.certificate is None else "https"
+            yield Endpoint(name=self.name, url=f"{scheme}://127.0.0.1:{port}", model="truth")
         finally:
             server.communicate()
 

@@ -1,4 +1,4 @@
-/* A completions server that knows what it did: one thread, epoll, plain HTTP/1.1, OpenAI's event stream.
+/* A completions server that knows what it did: one thread, epoll, HTTP/1.1, OpenAI's event stream.
  *
  * It sends each request's first token TTFT after the kernel had the request, and one more every ITL, at absolute times;
  * with --itl-us 0 all tokens follow at once. A body with "stream":false, or none, is answered at once in one piece.
@@ -7,7 +7,10 @@
  * in nanoseconds of CLOCK_MONOTONIC: the kernel's receive time of the request (SO_TIMESTAMPNS), and the time just before
  * each token's send().
  *
- * Usage: truth_server --ttft-us 50000 --itl-us 10000 --tokens 128 --log FILE [--limit-seconds 120]
+ * With --cert and --key it speaks TLS, if it was compiled with -DTLS -lssl -lcrypto; a token's time is then taken after
+ * its encryption, and the kernel's time of a request is that of the last bytes of its last record.
+ *
+ * Usage: truth_server --ttft-us 50000 --itl-us 10000 --tokens 128 --log FILE [--limit-seconds 120] [--cert FILE --key FILE]
  * It prints "port N" when it listens on a loopback port of the kernel's choice.
  */
 #define _GNU_SOURCE
@@ -24,6 +27,10 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef TLS
+#include <openssl/ssl.h>
+static SSL_CTX *tls_context;
+#endif
 
 #define MOST_FDS 8192
 #define MOST_REQUEST 262144
@@ -44,6 +51,9 @@ typedef struct {
     Exchange *exchange;
     char *unsent;
     size_t unsent_length;
+#ifdef TLS
+    SSL *tls;
+#endif
 } Stream;
 
 static Stream *streams[MOST_FDS], *heap[MOST_FDS];
@@ -123,6 +133,9 @@ static void watch(Stream *stream, uint32_t events) {
 static void drop(Stream *stream) {
     heap_remove(stream);
     close(stream->fd);
+#ifdef TLS
+    SSL_free(stream->tls);
+#endif
     streams[stream->fd] = NULL;
     free(stream->request);
     free(stream->unsent);
@@ -130,7 +143,7 @@ static void drop(Stream *stream) {
 }
 
 /* Sends, and keeps for later what the socket does not take. Returns -1 when the client is gone. */
-static int emit(Stream *stream, const char *data, size_t length) {
+static int emit_bytes(Stream *stream, const char *data, size_t length) {
     ssize_t count = 0;
     if (!stream->unsent_length) {
         count = send(stream->fd, data, length, MSG_NOSIGNAL);
@@ -147,6 +160,27 @@ static int emit(Stream *stream, const char *data, size_t length) {
         watch(stream, EPOLLIN | EPOLLOUT);
     }
     return 0;
+}
+
+#ifdef TLS
+/* Sends the records that TLS has made; *at is the time just before. */
+static int emit_records(Stream *stream, int64_t *at) {
+    char *records;
+    long length = BIO_get_mem_data(SSL_get_wbio(stream->tls), &records);
+    *at = monotonic();
+    if (length > 0 && emit_bytes(stream, records, length)) return -1;
+    BIO_reset(SSL_get_wbio(stream->tls));
+    return 0;
+}
+#endif
+
+/* Sends; *at is the time just before. */
+static int emit(Stream *stream, const char *data, size_t length, int64_t *at) {
+#ifdef TLS
+    if (stream->tls) return SSL_write(stream->tls, data, length) == (int)length ? emit_records(stream, at) : -1;
+#endif
+    *at = monotonic();
+    return emit_bytes(stream, data, length);
 }
 
 static int flush(Stream *stream) {
@@ -177,9 +211,9 @@ static int send_burst(Stream *stream) {
     memcpy(at, HEAD, sizeof HEAD - 1), at += sizeof HEAD - 1;
     for (int i = 0; i < token_count; i++, at += token_length) memcpy(at, token_chunk, token_length);
     memcpy(at, end_chunk, end_length);
-    int64_t now = monotonic();
+    int64_t now;
+    int result = emit(stream, burst, length, &now);
     for (int i = 0; i < token_count; i++) entry_of(stream)->sent[i] = now;
-    int result = emit(stream, burst, length);
     free(burst);
     return result;
 }
@@ -195,10 +229,10 @@ static int send_token(Stream *stream) {
         memcpy(first + sizeof HEAD - 1, token_chunk, token_length);
         data = first, length += sizeof HEAD - 1;
     }
-    entry_of(stream)->sent[number] = monotonic();
-    if (emit(stream, data, length)) return -1;
+    if (emit(stream, data, length, &entry_of(stream)->sent[number])) return -1;
     heap_remove(stream);
-    if (stream->next_token == token_count) return emit(stream, end_chunk, end_length);
+    int64_t end;
+    if (stream->next_token == token_count) return emit(stream, end_chunk, end_length, &end);
     stream->due += itl_ns;
     heap_add(stream);
     return 0;
@@ -226,10 +260,7 @@ static int answer(Stream *stream, const char *head, const char *end, const char 
     int streamed = memmem(body, body_length, "\"stream\":true", 13) != NULL;
     stream->exchange = (Exchange *)(uintptr_t)log_size;
     log_entry(id ? id : "", length, wall_to_monotonic(stream->arrived), streamed ? token_count : 1);
-    if (!streamed) {
-        entry_of(stream)->sent[0] = monotonic();
-        return emit(stream, whole_reply, whole_length);
-    }
+    if (!streamed) return emit(stream, whole_reply, whole_length, &entry_of(stream)->sent[0]);
     stream->next_token = 0;
     if (!itl_ns && !ttft_ns) return send_burst(stream);
     stream->due = entry_of(stream)->received + ttft_ns;
@@ -237,9 +268,42 @@ static int answer(Stream *stream, const char *head, const char *end, const char 
     return 0;
 }
 
+#ifdef TLS
+/* Takes what one read brought, agrees on keys, and puts the plain text behind what there is of the request. */
+static int decrypt(Stream *stream, const char *records, int length) {
+    int64_t at;
+    int result = 0;
+    BIO_write(SSL_get_rbio(stream->tls), records, length);
+    if (!SSL_is_init_finished(stream->tls)) result = SSL_do_handshake(stream->tls);
+    if (SSL_is_init_finished(stream->tls))
+        while (stream->length < MOST_REQUEST &&
+               (result = SSL_read(stream->tls, stream->request + stream->length, MOST_REQUEST - stream->length)) > 0)
+            stream->length += result;
+    int error = SSL_get_error(stream->tls, result);
+    return emit_records(stream, &at) || (error != SSL_ERROR_NONE && error != SSL_ERROR_WANT_READ) ? -1 : 0;
+}
+
+static void prepare_tls(const char *certificate, const char *key) {
+    tls_context = SSL_CTX_new(TLS_server_method());
+    if (SSL_CTX_use_certificate_file(tls_context, certificate, SSL_FILETYPE_PEM) != 1) exit(2);
+    if (SSL_CTX_use_PrivateKey_file(tls_context, key, SSL_FILETYPE_PEM) != 1) exit(2);
+}
+
+static void begin_tls(Stream *stream) {
+    if (!tls_context) return;
+    stream->tls = SSL_new(tls_context);
+    SSL_set_bio(stream->tls, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
+    SSL_set_accept_state(stream->tls);
+}
+#endif
+
 static int read_request(Stream *stream) {
     char control[256];
     struct iovec part = {stream->request + stream->length, MOST_REQUEST - stream->length};
+#ifdef TLS
+    char records[65536];
+    if (stream->tls) part.iov_base = records, part.iov_len = sizeof records;
+#endif
     struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
     ssize_t count = recvmsg(stream->fd, &message, 0);
     if (count <= 0) return count < 0 && errno == EAGAIN ? 0 : -1;
@@ -250,7 +314,12 @@ static int read_request(Stream *stream) {
             memcpy(&t, CMSG_DATA(c), sizeof t);
             stream->arrived = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
         }
-    stream->length += count;
+#ifdef TLS
+    if (stream->tls) {
+        if (decrypt(stream, records, count)) return -1;
+    } else
+#endif
+        stream->length += count;
     const char *end = memmem(stream->request, stream->length, "\r\n\r\n", 4);
     if (!end) return stream->length < MOST_REQUEST ? 0 : -1;
     size_t value_length, body_length = 0, head_length = end + 4 - stream->request;
@@ -276,6 +345,9 @@ static void accept_all(int listener) {
         stream->fd = fd;
         stream->heap_place = -1;
         stream->request = malloc(MOST_REQUEST);
+#ifdef TLS
+        begin_tls(stream);
+#endif
         streams[fd] = stream;
         struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
         epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event);
@@ -329,7 +401,7 @@ static int listen_on_loopback(void) {
 }
 
 int main(int argc, char **argv) {
-    const char *log_path = NULL;
+    const char *log_path = NULL, *certificate = NULL, *key = NULL;
     int64_t limit_ns = 120000000000;
     for (int i = 1; i + 1 < argc; i += 2) {
         if (!strcmp(argv[i], "--ttft-us")) ttft_ns = atoll(argv[i + 1]) * 1000;
@@ -337,8 +409,15 @@ int main(int argc, char **argv) {
         else if (!strcmp(argv[i], "--tokens")) token_count = atoi(argv[i + 1]);
         else if (!strcmp(argv[i], "--log")) log_path = argv[i + 1];
         else if (!strcmp(argv[i], "--limit-seconds")) limit_ns = atoll(argv[i + 1]) * 1000000000;
+        else if (!strcmp(argv[i], "--cert")) certificate = argv[i + 1];
+        else if (!strcmp(argv[i], "--key")) key = argv[i + 1];
     }
     if (!log_path || token_count < 1) return 2;
+#ifdef TLS
+    if (certificate && key) prepare_tls(certificate, key);
+#else
+    if (certificate || key) return 3;
+#endif
     make_replies();
     epoll_fd = epoll_create1(0);
     int listener = listen_on_loopback();
