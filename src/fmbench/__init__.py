@@ -5,7 +5,7 @@
 
 # The layers. Imports run one way only: a room stands above all that it imports.
 #
-#   errors ← types ← plugins, load, metrics, recording, journal, wire ← validity, advice ← result ← interfaces
+#   errors ← types ← options, plugins, load, metrics, recording, journal, wire ← validity, advice ← result ← interfaces
 #     ← engine ← benchmark ← config ← this face ← invokers, prompts, reporters, simulator ← deployers, testing ← cli
 #
 # Adapters stand above the face: the built-in ones use what a stranger's may use, and are found like a stranger's.
@@ -29,6 +29,7 @@ from fmbench.errors import (
 from fmbench.interfaces import Decoder, Deployer, Endpoint, Exchange, Invoker, PromptSource, Reporter, Run, Session, Tokenizer
 from fmbench.load import Concurrency, ConstantRate, Gamma, Load, Poisson, Ramp, Replay
 from fmbench.metrics import Distribution
+from fmbench.options import checked
 from fmbench.result import Experiment, Result
 from fmbench.types import Completion, Delta, Facts, Head, Parameters, Prompt, Record, Request, Usage
 from fmbench.validity import Check
@@ -79,6 +80,7 @@ __all__ = [
     "Session",
     "Tokenizer",
     "Usage",
+    "checked",
     "load_config",
     "load_tokenizer",
 ]

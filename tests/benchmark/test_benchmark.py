@@ -378,3 +378,19 @@ def test_a_plan_touches_nothing_and_bounds_time_and_money(tmp_path, here, echo, 
     assert plan.rows[1].max_seconds == 10 / 5 + 60 + 5
     assert plan.max_usd == pytest.approx(plan.max_seconds / 3600 * 2)
     assert events == []
+
+
+def test_a_deployers_invoker_may_be_a_registered_name(tmp_path, prompts):
+    from fmbench.deployers import ExistingEndpoint
+    from fmbench.invokers import OpenAI
+    from fmbench.testing import FakeServer
+
+    with FakeServer() as server:
+        deployer = ExistingEndpoint(server.url, invoker="openai")
+        result = Benchmark(deployers=deployer, prompts=prompts, loads=Concurrency(1, requests=2)).run(tmp_path / "r")
+    assert {row["status"] for row in rows(tmp_path / "r")} == {"ok"}
+    assert [experiment.status for experiment in result.experiments] == ["measured"]
+    with pytest.raises(ConfigError, match="there is no invoker called 'openia'; did you mean 'openai'"):
+        Benchmark(deployers=ExistingEndpoint("http://x", invoker="openia"), prompts=prompts, loads=Concurrency(1, requests=2))
+    own = Benchmark(deployers=deployer, prompts=prompts, loads=Concurrency(1, requests=2), invoker=OpenAI(stream=False))
+    assert own._asked[0].invoker == OpenAI(stream=False)

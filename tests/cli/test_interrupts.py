@@ -1,5 +1,6 @@
 """Signals, closed streams, and what is left behind."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -82,6 +83,28 @@ def test_handlers_are_given_back():
         signal.raise_signal(signal.SIGTERM)
     assert heard == ["stopping: what was deployed is being taken down"]
     assert {name: signal.getsignal(getattr(signal, name)) for name in before} == before
+
+
+def test_only_the_first_signal_is_raised_and_the_others_are_heard():
+    heard = []
+    with interruptible(heard.append):
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+    assert heard == ["stopping: what was deployed is being taken down"] * 3
+
+
+def test_signals_in_a_hurry_do_not_keep_a_run_from_its_teardown(tmp_path):
+    process = _start(tmp_path / "r", "clean")
+    _wait_for_records(tmp_path / "r")
+    while json.loads((tmp_path / "r" / "run.json").read_bytes())["state"] == "running":
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.005)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert f"go on with --out {tmp_path / 'r'} --resume" in err
+    assert "Traceback" not in err
 
 
 def test_closed_streams_do_not_fall_to_the_run_s_own_files(tmp_path):

@@ -1,5 +1,6 @@
 """What a user does wrong is one line on standard error, and status 2."""
 
+import socket
 import sys
 
 import pytest
@@ -7,7 +8,8 @@ import pytest
 from fmbench import Benchmark, Concurrency, Prompt
 from fmbench.cli.main import main
 from fmbench.cli.running import _default_directory, run_benchmark
-from fmbench.testing import InProcess, made_up_result
+from fmbench.deployers.serving import free_port
+from fmbench.testing import FakeServer, InProcess, made_up_result
 
 
 @pytest.fixture
@@ -63,7 +65,7 @@ def _benchmark():
 def test_a_folder_that_cannot_be_made_is_told(tmp_path, capsys):
     (tmp_path / "file").write_text("", encoding="utf-8")
     assert run_benchmark(_benchmark(), tmp_path / "file" / "r", as_json=False) == 2
-    assert f"fmbench: {tmp_path / 'file' / 'r'}: Not a directory" in capsys.readouterr().err
+    assert f"fmbench: {tmp_path / 'file' / 'r'} cannot be used: Not a directory; give another folder" in capsys.readouterr().err
 
 
 def test_default_folders_of_one_second_are_not_the_same(tmp_path, monkeypatch):
@@ -74,3 +76,72 @@ def test_default_folders_of_one_second_are_not_the_same(tmp_path, monkeypatch):
     first.mkdir(parents=True)
     second = _default_directory("my run/é")
     assert second != first
+
+
+CONFIG = """
+deployers: [{%s}]
+prompts: {dataset: {paths: d.jsonl, template: "%s"}}
+loads: [{concurrency: {n: 1, requests: 2}}]
+"""
+
+
+@pytest.fixture
+def run(said, tmp_path):
+    """Run a configuration with this deployer: its status, what it printed, its last line of mistakes, and its folder."""
+
+    def call(deployer, template="{question}"):
+        (tmp_path / "d.jsonl").write_text('{"question": "hi", "id": 1}\n', encoding="utf-8")
+        (tmp_path / "c.yml").write_text(CONFIG % (deployer, template), encoding="utf-8")
+        status, _, err = said("run", tmp_path / "c.yml", "--out", tmp_path / "r")
+        assert "Traceback" not in err
+        return status, err.splitlines()[-1]
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("template", "told"),
+    [
+        ("{questoin}", "the template's field 'questoin' is not in the data"),
+        ("{{question}}", "it has no field, so that all prompts would be the same"),
+    ],
+)
+def test_a_template_that_cannot_be_filled_is_told_and_its_folder_can_be_used_again(run, template, told):
+    with FakeServer() as server:
+        status, last = run(f'endpoint: {{url: "{server.url}"}}', template)
+        assert (status, last[:9]) == (2, "fmbench: ")
+        assert told in last
+        assert run(f'endpoint: {{url: "{server.url}"}}')[0] != 2
+
+
+def test_a_port_that_is_taken_is_told(run):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        status, last = run(f'process: {{command: "true", url: "http://127.0.0.1:{port}"}}')
+    assert status == 2
+    assert last.endswith(f"port {port} is taken: end what listens there, or choose another")
+
+
+def test_a_server_that_ends_while_it_starts_is_told_with_its_last_words(run):
+    command = f"{sys.executable} -c 'import sys; sys.exit(\\\"no such flag\\\")'"
+    status, last = run(f'process: {{command: "{command}", url: "http://127.0.0.1:{free_port()}", name: mine}}')
+    assert status == 2
+    assert last.endswith("mine ended with status 1 while starting; its last lines: no such flag")
+
+
+def test_an_extra_that_is_missing_is_told_with_what_to_install(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "xllamacpp", None)
+    status, last = run("llamacpp: {}")
+    assert status == 2
+    assert 'pip install "fmbench-harness[local]"' in last
+
+
+def test_a_proxy_in_the_environment_is_told(run, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://me:hunter2@proxy.example")
+    monkeypatch.delenv("http_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    status, last = run('endpoint: {url: "http://model.example"}')
+    assert status == 2
+    assert "HTTP_PROXY names a proxy for model.example:80" in last
+    assert "hunter2" not in last

@@ -20,6 +20,7 @@ ROOMS = {
     "journal",
     "load",
     "metrics",
+    "options",
     "plugins",
     "recording",
     "result",

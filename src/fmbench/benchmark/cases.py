@@ -128,7 +128,7 @@ def name_cases(
             prompts=prompts,
             load=_checked(case.load, Load, "loads"),
             parameters=_checked(case.parameters, Parameters, "parameters"),
-            invoker=_optional_invoker(case.invoker if case.invoker is not None else invoker),
+            invoker=_invoker(case.invoker if case.invoker is not None else invoker, deployment.deployer),
             tokenizer=case.tokenizer if case.tokenizer is not None else tokenizer,
         )
         for case, deployment, prompts in parts
@@ -174,7 +174,10 @@ def _resolved(part: Any, registry: Any, kind: type[Any], what: str) -> Any:
     return _checked(part, kind, what)
 
 
-def _optional_invoker(part: Invoker | str | None) -> Invoker | None:
+def _invoker(part: Invoker | str | None, deployer: Any) -> Invoker | None:
+    """The case's or the benchmark's; else the deployer's where that is a name; what else it has, its endpoint will tell."""
+    if part is None and isinstance(named := getattr(deployer, "invoker", None), str):
+        part = named
     return None if part is None else _resolved(part, plugins.INVOKERS, Invoker, "invoker")
 
 

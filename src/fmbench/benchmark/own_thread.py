@@ -33,6 +33,8 @@ class OwnThread(Generic[T]):
         self._outcome: T
         self._error: BaseException | None = None
         self._cancelled = False
+        self._begun = False
+        self._abandoned = False
         self._scope: CancelScope | None = None
         self._asyncio: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
@@ -42,17 +44,14 @@ class OwnThread(Generic[T]):
 
     def run(self) -> T:
         """Wait for it in this thread; an interrupt cancels it, and is raised again when it has taken everything down."""
-        self._thread.start()
-        interrupt: BaseException | None = None
-        while not self._ended.is_set():
-            try:
-                # Not Thread.join: an interrupt in there takes the thread for dead. Not for ever: a signal that another
-                # thread took would not end the wait.
-                self._ended.wait(0.2)
-            except BaseException as error:  # noqa: BLE001 - whatever a signal handler raises is raised again below
-                interrupt = error
-                self.cancel()
-        self._thread.join()
+        try:
+            self._thread.start()
+        except BaseException as error:
+            if self._abandon():
+                raise
+            self._wait(error)
+            raise
+        interrupt = self._wait(None)
         if interrupt is not None:
             raise interrupt
         return self._result()
@@ -73,6 +72,28 @@ class OwnThread(Generic[T]):
             self._thread.join()
         return self._result()
 
+    def _abandon(self) -> bool:
+        """Keep the thread from beginning; whether it had not yet, so that there is nothing to wait for."""
+        with self._lock:
+            self._abandoned = not self._begun
+            return self._abandoned
+
+    def _wait(self, interrupt: BaseException | None) -> BaseException | None:
+        """Wait for the thread's end, whatever interrupts it, how often it may; the last one."""
+        while True:
+            try:
+                if interrupt is not None:
+                    self.cancel()
+                # Not Thread.join: an interrupt in there takes the thread for dead. Not for ever: a signal that another
+                # thread took would not end the wait.
+                while not self._ended.wait(0.2):
+                    pass
+                self._thread.join()
+            except BaseException as error:  # noqa: BLE001 - whatever a signal handler raises is raised again by `run`
+                interrupt = error
+            else:
+                return interrupt
+
     def cancel(self) -> None:
         """End the run early, from any thread; returns at once."""
         with self._lock:
@@ -87,6 +108,10 @@ class OwnThread(Generic[T]):
         return self._outcome
 
     def _main(self) -> None:
+        with self._lock:
+            if self._abandoned:
+                return
+            self._begun = True
         try:
             anyio.run(self._loop_main, backend="asyncio", backend_options={"use_uvloop": self._loop == "uvloop"})
             self._outcome = self._conclude(self._cancelled)

@@ -6,7 +6,8 @@ import platform
 import secrets
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -40,10 +41,11 @@ class RunFile:
         """Start a run in an empty or absent folder.
 
         Raises:
-            RunDirectoryError: the folder holds something.
+            RunDirectoryError: the folder holds something, or cannot be written.
         """
-        _refuse_used(directory)
-        directory.mkdir(parents=True, exist_ok=True)
+        with _told(directory):
+            _refuse_used(directory)
+            directory.mkdir(parents=True, exist_ok=True)
         started = time.time_ns()
         document = {
             "format": FORMAT,
@@ -69,7 +71,8 @@ class RunFile:
             "problems": [],
         }
         run_file = cls(directory, document)
-        run_file.save()
+        with _told(directory):
+            run_file.save()
         return run_file
 
     @classmethod
@@ -135,6 +138,15 @@ class RunFile:
         return _named(self.document["experiments"], name)
 
 
+@contextmanager
+def _told(directory: Path) -> Iterator[None]:
+    """What the system refuses, as a mistake in the choice of the folder."""
+    try:
+        yield
+    except OSError as error:
+        raise RunDirectoryError(f"{directory} cannot be used: {error.strerror or error}; give another folder") from error
+
+
 def _named(entries: list[dict[str, Any]], name: str) -> dict[str, Any]:
     return next(entry for entry in entries if entry["name"] == name)
 
@@ -145,11 +157,20 @@ def _refuse_used(directory: Path) -> None:
     if not directory.is_dir():
         raise RunDirectoryError(f"{directory} is not a folder")
     if (directory / "run.json").exists():
-        state = orjson.loads((directory / "run.json").read_bytes()).get("state")
+        state = _state(directory / "run.json")
         remedy = "give another folder" if state == "finished" else "resume it (resume=True, --resume), or give another folder"
         raise RunDirectoryError(f"{directory} holds {'a finished' if state == 'finished' else 'an unfinished'} run: {remedy}")
     if any(directory.iterdir()):
         raise RunDirectoryError(f"{directory} is not empty: give an empty or a new folder")
+
+
+def _state(path: Path) -> Any:
+    """What a run's file says; ``None`` where it cannot be read."""
+    try:
+        document = orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError:
+        return None
+    return document.get("state") if isinstance(document, dict) else None
 
 
 def _deployment(deployment: Deployment) -> dict[str, Any]:

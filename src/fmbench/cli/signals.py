@@ -16,7 +16,9 @@ NOTICE = "stopping: what was deployed is being taken down"
 
 @contextmanager
 def interruptible(say: Callable[[str], None]) -> Iterator[None]:
-    """Turn SIGINT, SIGTERM and SIGHUP into ``KeyboardInterrupt``.
+    """Turn the first SIGINT, SIGTERM or SIGHUP into ``KeyboardInterrupt``; later ones are heard, and hurry nothing.
+
+    Raised again, it would leave the run before its teardown, which is what costs money.
 
     Only the command line does this; the library leaves its caller's handlers alone. A SIGHUP that is ignored, as under
     ``nohup``, stays ignored.
@@ -24,10 +26,14 @@ def interruptible(say: Callable[[str], None]) -> Iterator[None]:
     Args:
         say: Told that a signal was heard; called within the handler, so it must not wait for anything.
     """
+    heard = False
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
+        nonlocal heard
         say(NOTICE)
-        raise KeyboardInterrupt
+        if not heard:
+            heard = True
+            raise KeyboardInterrupt
 
     before: dict[int, Any] = {}
     for number in (getattr(signal, name) for name in SIGNALS if hasattr(signal, name)):

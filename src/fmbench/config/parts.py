@@ -110,6 +110,8 @@ def _made(make: Callable[..., Any], name: str, node: Node, fields: Mapping[str, 
     except ValidationError as error:
         _refuse_first(error, name, node, fields)
     except (ConfigError, ValueError, TypeError) as error:
+        if isinstance(error.__cause__, ValidationError):
+            _refuse_first(error.__cause__, name, node, fields)
         node.refuse(f"{name}: {error}")
 
 

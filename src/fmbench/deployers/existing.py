@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import field_validator
 from pydantic.dataclasses import dataclass
 
-from fmbench import DeployError, Endpoint, Run
+from fmbench import DeployError, Endpoint, Run, checked
 from fmbench.deployers.addresses import check_root, unreachable
 from fmbench.deployers.priced import STRICT, Priced
 from fmbench.invokers import OpenAI
@@ -20,6 +20,7 @@ from fmbench.wire import refuse_proxy
 __all__ = ["ExistingEndpoint"]
 
 
+@checked
 @dataclass(frozen=True, config=STRICT)
 class ExistingEndpoint(Priced):
     """An endpoint at a URL.

@@ -15,7 +15,7 @@ from anyio import to_thread
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 from pydantic.dataclasses import dataclass
 
-from fmbench import ConfigError, Endpoint, Run
+from fmbench import ConfigError, Endpoint, Run, checked
 from fmbench.deployers.priced import STRICT, Priced
 from fmbench.deployers.serving import Server, free_port, serving
 from fmbench.deployers.tiny_llama import make_tiny_llama
@@ -30,6 +30,7 @@ PER_TOKEN: dict[str, Any] = {"cache_prompt": False, "timings_per_token": True}
 """Asked of the server by default: no prompt is answered from a cache, and each chunk tells how many tokens there are so far."""
 
 
+@checked
 @dataclass(frozen=True, config=STRICT)
 class LlamaCpp(Priced):
     """Serves a GGUF file with llama.cpp (needs the ``local`` extra).

@@ -7,12 +7,15 @@ from typing import Any, ClassVar, Self
 from pydantic import ConfigDict, NonNegativeFloat, model_validator
 from pydantic.dataclasses import dataclass
 
+from fmbench import checked
+
 __all__ = ["STRICT", "Priced"]
 
 # Numbers may stand where texts are meant: YAML reads OMP_NUM_THREADS: 1 as one. Inputs are hidden: they may be secrets.
 STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=True, coerce_numbers_to_str=True, hide_input_in_errors=True)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Priced:
     """A deployer's name, invoker, tokenizer and price: by the hour, or by the token.

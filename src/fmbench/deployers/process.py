@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import NonNegativeFloat, PositiveFloat, field_validator
 from pydantic.dataclasses import dataclass
 
-from fmbench import Endpoint, Run
+from fmbench import Endpoint, Run, checked
 from fmbench.deployers.addresses import check_root
 from fmbench.deployers.masking import shown_command, shown_environment
 from fmbench.deployers.priced import STRICT, Priced
@@ -22,6 +22,7 @@ from fmbench.invokers import OpenAI
 __all__ = ["Process"]
 
 
+@checked
 @dataclass(frozen=True, config=STRICT)
 class Process(Priced):
     """Starts a command, waits until it answers, and ends it with all that it started.

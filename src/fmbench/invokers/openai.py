@@ -12,7 +12,7 @@ import orjson
 from pydantic import ConfigDict, field_validator
 from pydantic.dataclasses import dataclass
 
-from fmbench import Completion, ConfigError, Decoder, Endpoint, Exchange, Head, Parameters, Prompt, Request
+from fmbench import Completion, ConfigError, Decoder, Endpoint, Exchange, Head, Parameters, Prompt, Request, checked
 from fmbench.invokers.completions import EventDecoder, WholeDecoder
 from fmbench.invokers.embeddings import EmbeddingDecoder
 from fmbench.invokers.failures import Failures
@@ -25,7 +25,8 @@ __all__ = ["OpenAI"]
 _PATHS = {"chat": "/v1/chat/completions", "completions": "/v1/completions", "embeddings": "/v1/embeddings"}
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+@checked
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", hide_input_in_errors=True))
 class OpenAI:
     """Speaks OpenAI's HTTP protocol with kernel arrival times.
 

@@ -12,6 +12,7 @@ from typing import ClassVar
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
+from fmbench import checked
 from fmbench.prompts.readers import ENDINGS, read_rows
 from fmbench.prompts.row_source import RowSource
 from fmbench.prompts.rows import Row, RowError, find_files, short_names
@@ -21,6 +22,7 @@ __all__ = ["Dataset"]
 logger: logging.Logger = logging.getLogger("fmbench.prompts")
 
 
+@checked
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", arbitrary_types_allowed=True))
 class Dataset(RowSource):
     """Prompts made of the rows of files: JSON lines, JSON lists, CSV, TSV, Parquet.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pydantic import ConfigDict, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from fmbench import ConfigError, Prompt
+from fmbench import ConfigError, Prompt, checked
 
 __all__ = ["PythonTopics"]
 
@@ -22,6 +22,7 @@ LENGTHS = (300, 600, 900, 1200, 1500)
 LEAST = 200
 
 
+@checked
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class PythonTopics:
     """Distinct questions, each with a passage to answer it from.

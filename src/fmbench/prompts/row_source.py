@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 from pydantic import ConfigDict, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from fmbench import ConfigError, Prompt, Tokenizer, load_tokenizer
+from fmbench import ConfigError, Prompt, Tokenizer, checked, load_tokenizer
 from fmbench.prompts.rows import Row, RowError
 from fmbench.prompts.template import Template, load_template
 
@@ -71,6 +71,7 @@ class _Pass:
             return reading
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", arbitrary_types_allowed=True))
 class RowSource:
     """Prompts made of rows, whatever the rows come from; ``Dataset`` and ``HuggingFace`` are two.
