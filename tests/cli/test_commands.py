@@ -101,7 +101,7 @@ def test_mistakes_are_one_line_and_status_2(tmp_path, config):
         one_line(_run_with_bad_data(tmp_path, server), "'prompt'", "did you mean 'promt'")
     assert fmbench("run", tmp_path / "nothing.yml").returncode == 2
     one_line(fmbench("report", tmp_path), "run.json")
-    assert fmbench("advise", tmp_path, "--slo", "latency_p94_seconds=1").returncode == 2
+    assert fmbench("advise", tmp_path, "--slo", "latency_q95_seconds=1").returncode == 2
     assert fmbench("nonsense").returncode == 2
 
 

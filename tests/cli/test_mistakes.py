@@ -32,7 +32,7 @@ def said(monkeypatch, capsys):
         (["run", "nothing.yml"], ["nothing.yml does not exist"]),
         (["plan", "nothing.yml", "--jsn"], ["No such option", "--jsn"]),
         (["report", "nothing"], ["nothing is not a folder"]),
-        (["advise", "nothing", "--slo", "latency_p94_seconds=1"], ["--slo", "latency_p9"]),
+        (["advise", "nothing", "--slo", "latency_q95_seconds=1"], ["--slo", "latency_p9"]),
         (["run", "nothing.yml", "--resume"], ["--resume needs --out"]),
     ],
 )
