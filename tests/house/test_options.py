@@ -29,7 +29,7 @@ class Mine:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: OpenAI(api="speech"), "OpenAI: api: it should be 'chat' or 'completions'"),
+        (lambda: OpenAI(api="speech"), "OpenAI: api: it should be 'chat'"),
         (lambda: OpenAI(stop="x"), "OpenAI has no option 'stop'"),
         (lambda: OpenAI(extra={"n": 2}), "OpenAI: extra: n must be 1, not 2: the tokens of several choices"),
         (lambda: OpenAI(headers={"Authorization": ["hush"]}), "OpenAI: headers: it should be a valid string"),
