@@ -334,20 +334,20 @@ def test_comparing_with_the_mould_gives_what_reading_each_event_gives(texts, fie
         b'data: {"choices":[{"index":0,"delta":{"content":""}}]}\n\n',
         b'data: {"choices":[{"index":0,"delta":{"content":"}}]}\n\n',
         b'data: {"id":"other","choices":[{"index":0,"delta":{"content":"token"},"finish_reason":null}]}\n\n',
-        b'data: {"id":"token","choices":[{"index":0,"delta":{"content":"token"},"finish_reason":null}],"error":true}\n\n',
+        b'data: {"id":"token","choices":[{"index":0,"delta":{"content":"token"},"finish_reason":"st"}]}\n\n',
     ],
 )
 def test_an_event_that_only_looks_like_the_others_is_read_whole(odd):
-    usual = b'data: {"id":"token","choices":[{"index":0,"delta":{"content":"token"},"finish_reason":null}],"error":null}\n\n'
-    end = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+    usual = b'data: {"id":"token","choices":[{"index":0,"delta":{"content":"token"},"finish_reason":null}]}\n\n'
 
     def outcome(cut):
         decoder = EventDecoder()
-        for piece in (usual, usual, odd, usual, end):
+        for piece in (usual, usual, odd, usual, b"data: [DONE]\n\n"):
             for part in (piece,) if cut is None else (piece[:cut], piece[cut:]):
                 decoder.feed(part)
         try:
-            return [delta.text for delta in decoder.close(Head(200, {})).deltas]
+            reply = decoder.close(Head(200, {}))
+            return reply.finish_reason, [delta.text for delta in reply.deltas]
         except InvokeError as error:
             return error.kind, [delta.text for delta in decoder.deltas]
 
