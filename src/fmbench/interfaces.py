@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequenc
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from anyio import move_on_after
@@ -92,6 +93,9 @@ class Run:
         self._journal.deleted(handle)
 
 
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
 class Exchange:
     """One request in flight, as its adapter sees it: an adapter reports what happens, and never reads the clock.
 
@@ -112,7 +116,7 @@ class Exchange:
         self.sent_at: int | None = None
         self.head_at: int | None = None
         self.status: int | None = None
-        self.headers: Mapping[str, str] = {}
+        self.headers: Mapping[str, str] = NO_HEADERS
         self.connect_ns: int | None = None
         self.tls_ns: int | None = None
         self.sign_ns: int | None = None

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from threading import get_ident
 
 from anyio import Event
-from anyio.lowlevel import checkpoint
 
 from fmbench.engine.flight import Flight
+from fmbench.engine.turning import turn_of_this_loop
 from fmbench.errors import InvokeError
 from fmbench.interfaces import Decoder, Session
 from fmbench.types import Completion, Delta, Head
@@ -73,12 +73,13 @@ class Decoding:
 
     async def run(self) -> None:
         """Decode for ever, a slice a turn of the loop."""
+        turn = turn_of_this_loop()
         while True:
             if not self._queue:
                 self._wake = Event()
                 await self._wake.wait()
             self.slice()
-            await checkpoint()
+            await turn()
 
     def finish(self) -> None:
         """Decode all that is left, at once: the measuring is over."""
@@ -90,16 +91,14 @@ class Decoding:
         budget = SLICE * (1 + len(self._queue) // BACKLOG)
         while budget > 0 and self._queue:
             flight = self._queue.popleft()
+            pieces = flight.exchange.pieces
+            if flight.decoder is not None:
+                budget -= self._feed(flight, flight.decoder, budget)
+                if pieces and (flight.landed or len(pieces) >= SLICE):
+                    self._queue.append(flight)
+                    continue
             flight.queued = False
-            budget -= self._feed(flight, budget)
-            if (
-                flight.exchange.pieces
-                and (flight.landed or len(flight.exchange.pieces) >= SLICE)
-                and flight.decoder is not None
-            ):
-                flight.queued = True
-                self._queue.append(flight)
-            elif flight.landed:
+            if flight.landed:
                 self._end(flight)
                 budget -= REPLY
 
@@ -108,18 +107,16 @@ class Decoding:
         if get_ident() == self._thread:
             self._wake.set()
 
-    def _feed(self, flight: Flight, most: int) -> int:
-        if flight.decoder is None:
-            return 0
+    def _feed(self, flight: Flight, decoder: Decoder, most: int) -> int:
         pieces = flight.exchange.pieces
         part = pieces[:most]
-        feed = flight.decoder.feed
+        del pieces[: len(part)]  # more may have come meanwhile, from another thread
+        feed = decoder.feed
         try:
             for piece in part:
                 feed(piece)
         except Exception as error:  # noqa: BLE001 - a stranger's bug is a value in the record
             flight.failure = flight.failure or _bug(error)
-        del pieces[: len(part)]
         return len(part)
 
     def _end(self, flight: Flight) -> None:
@@ -136,8 +133,8 @@ class Decoding:
         except Exception as error:  # noqa: BLE001 - a stranger's bug is a value in the record
             flight.failure = flight.failure or _bug(error)
         deltas = completion.deltas if completion is not None else () if flight.decoder is None else flight.decoder.deltas
-        pieces = [delta.piece for delta in deltas]
-        if pieces and not (min(pieces) >= 0 and max(pieces) < len(exchange.stamps)):
+        named = [delta.piece for delta in deltas]
+        if named and not (min(named) >= 0 and max(named) < len(exchange.stamps)):
             flight.failure = flight.failure or InvokeError("bug", "decode named a piece that was never handed over")
             deltas = ()
         self._landed(flight, completion, deltas)

@@ -129,48 +129,52 @@ def record_of(flight: Flight, completion: Completion | None, deltas: Sequence[De
     sent = flight.entered if exchange.sent_at is None else exchange.sent_at
     first_byte = exchange.head_at if exchange.head_at is not None else (stamps[0] if stamps else None)
     status, kind, message = _verdict(flight, assignment)
-    return Record(
-        id=exchange.id,
-        experiment=assignment.experiment,
-        prompt_id=prompt.id,
-        session=None,
-        turn=None,
-        worker=assignment.worker,
-        phase=_phase(planned, flight.verdict),
-        concurrency=assignment.load.streams,
-        in_flight=flight.in_flight,
-        status=status,
-        error_kind=kind,
-        error_message=message,
-        http_status=exchange.status if exchange.status is not None or flight.failure is None else flight.failure.status,
-        due_ns=flight.due - origin,
-        sent_ns=sent - origin,
-        connect_ns=exchange.connect_ns,
-        tls_ns=exchange.tls_ns,
-        sign_ns=exchange.sign_ns,
-        first_byte_ns=None if first_byte is None else first_byte - origin,
-        first_token_ns=arrivals[0] if arrivals and streamed is not False and not coalesced[0] else None,
-        last_token_ns=arrivals[-1] if arrivals else None,
-        last_byte_ns=stamps[-1] - origin if stamps else None,
-        end_ns=flight.ended - origin,
-        arrivals_ns=arrivals,
-        arrival_tokens=tokens,
-        arrival_coalesced=coalesced,
-        coalesced=sum(coalesced),
-        client_delay_ns=exchange.client_delay_ns,
-        clock="kernel" if exchange.kernel and stamps else "user",
-        sent_source="entry" if exchange.sent_at is None else "adapter",
-        prompt_tokens=prompt_tokens,
-        prompt_tokens_source=prompt_source,
-        cached_tokens=None if usage is None else usage.cached_tokens,
-        max_new_tokens=assignment.max_new_tokens_of(prompt),
-        completion_tokens=completion_tokens,
-        completion_tokens_source=completion_source,
-        finish_reason=None if completion is None else completion.finish_reason,
-        model_returned=None if completion is None else completion.model,
-        server_timings=None if completion is None or completion.timings is None else orjson.dumps(completion.timings).decode(),
-        streamed=streamed,
-        completion=text if text or (status == "ok" and assignment.keep_text) else None,
+    timings = None if completion is None or completion.timings is None else orjson.dumps(completion.timings).decode()
+    # In the order of its fields: naming them all would take as long as the rest of this function.
+    return Record._make(
+        (
+            exchange.id,  # id
+            assignment.experiment,  # experiment
+            prompt.id,  # prompt_id
+            None,  # session
+            None,  # turn
+            assignment.worker,  # worker
+            _phase(planned, flight.verdict),  # phase
+            assignment.load.streams,  # concurrency
+            flight.in_flight,  # in_flight
+            status,  # status
+            kind,  # error_kind
+            message,  # error_message
+            exchange.status if exchange.status is not None or flight.failure is None else flight.failure.status,  # http_status
+            flight.due - origin,  # due_ns
+            sent - origin,  # sent_ns
+            exchange.connect_ns,  # connect_ns
+            exchange.tls_ns,  # tls_ns
+            exchange.sign_ns,  # sign_ns
+            None if first_byte is None else first_byte - origin,  # first_byte_ns
+            arrivals[0] if arrivals and streamed is not False and not coalesced[0] else None,  # first_token_ns
+            arrivals[-1] if arrivals else None,  # last_token_ns
+            stamps[-1] - origin if stamps else None,  # last_byte_ns
+            flight.ended - origin,  # end_ns
+            arrivals,  # arrivals_ns
+            tokens,  # arrival_tokens
+            coalesced,  # arrival_coalesced
+            sum(coalesced),  # coalesced
+            exchange.client_delay_ns,  # client_delay_ns
+            "kernel" if exchange.kernel and stamps else "user",  # clock
+            "entry" if exchange.sent_at is None else "adapter",  # sent_source
+            prompt_tokens,  # prompt_tokens
+            prompt_source,  # prompt_tokens_source
+            None if usage is None else usage.cached_tokens,  # cached_tokens
+            assignment.max_new_tokens_of(prompt),  # max_new_tokens
+            completion_tokens,  # completion_tokens
+            completion_source,  # completion_tokens_source
+            None if completion is None else completion.finish_reason,  # finish_reason
+            None if completion is None else completion.model,  # model_returned
+            timings,  # server_timings
+            streamed,  # streamed
+            text if text or (status == "ok" and assignment.keep_text) else None,  # completion
+        )
     )
 
 
@@ -230,7 +234,7 @@ def _arrivals(
     if known is not None and len(known) < len(content):
         known = None
     if not streamed:
-        return array("q", [stamps[-1] - origin]), None if known is None else [sum(known)], [False]
+        return array("q", (stamps[-1] - origin,)), None if known is None else [sum(known)], [False]
     times = array("q", [stamps[delta.piece] - origin for delta in content])
     return times, known, [*map(eq, times, times[1:]), False]
 

@@ -141,11 +141,11 @@ class Reply:
             self._look_at_framing()
 
     def _look_at_framing(self) -> None:
-        encoding = self._headers.get("content-encoding", "").strip().lower()
-        if encoding not in {"identity", ""}:
+        encoding = self._headers.get("content-encoding")
+        if encoding is not None and encoding.strip().lower() not in {"identity", ""}:
             raise InvokeError("protocol", f"the reply is compressed ({encoding}) although identity was asked for", self.status)
         transfer = self._headers.get("transfer-encoding", "").strip().lower()
-        if transfer not in {"chunked", "identity", ""}:
+        if transfer and transfer not in {"chunked", "identity"}:
             raise InvokeError("protocol", f"the reply's transfer encoding ({transfer}) was not asked for", self.status)
         self.until_close = transfer != "chunked" and "content-length" not in self._headers
 
