@@ -25,7 +25,19 @@ ROOMS = {
     "recording",
     "result",
 }
-ROOMS |= {"types", "validity", "wire", "invokers", "prompts", "reporters", "simulator", "deployers", "testing", "cli"}
+ROOMS |= {
+    "workers",
+    "types",
+    "validity",
+    "wire",
+    "invokers",
+    "prompts",
+    "reporters",
+    "simulator",
+    "deployers",
+    "testing",
+    "cli",
+}
 
 
 def test_all_is_what_is_there():

@@ -15,6 +15,7 @@ LAYERS = [
     ["result"],
     ["interfaces"],
     ["engine"],
+    ["workers"],
     ["benchmark"],
     ["config"],
     ["__init__"],

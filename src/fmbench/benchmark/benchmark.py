@@ -15,6 +15,7 @@ from fmbench.benchmark.describing import describe
 from fmbench.benchmark.measuring import Settings
 from fmbench.benchmark.own_thread import OwnThread
 from fmbench.benchmark.planning import Plan, hourly_usd, plan
+from fmbench.benchmark.portability import portable_parts
 from fmbench.benchmark.progress import Progress
 from fmbench.benchmark.run_file import RunFile
 from fmbench.benchmark.sittings import Recorded
@@ -23,6 +24,7 @@ from fmbench.interfaces import Deployer, Invoker, PromptSource, Reporter
 from fmbench.load import Load
 from fmbench.result import Result
 from fmbench.types import Parameters, Prompt, Record
+from fmbench.workers import inside_a_worker
 
 __all__ = ["Benchmark"]
 
@@ -45,6 +47,7 @@ class Benchmark:
         tokenizer: A tokenizer's folder, or a ``Tokenizer``; counts prompts, and replies of servers that do not count.
         reporters: What to write beside the raw files, after everything is taken down.
         slo: What the headline answer and the report hold results against.
+        workers: How many processes measure. With more than one, the invoker, the prompts and the endpoint are pickled.
         warmup: Requests of each experiment that go first and do not count; ``None``: one for each stream of a closed load,
             ten for an open one.
         request_timeout_seconds: When a request is given up.
@@ -72,6 +75,7 @@ class Benchmark:
         tokenizer: Any = None,
         reporters: Reporter | str | Sequence[Reporter | str] = (),
         slo: SLO | None = None,
+        workers: int = 1,
         warmup: int | None = None,
         request_timeout_seconds: float = 120.0,
         drain_seconds: float = 30.0,
@@ -100,12 +104,15 @@ class Benchmark:
             drain_seconds=_at_least("drain_seconds", drain_seconds, 0),
             stop_on_errors=_at_least("stop_on_errors", stop_on_errors, 1),
             keep_text=keep_text,
+            workers=_at_least("workers", workers, 1),
         )
         self._limits = Limits(
             max_hours=None if max_hours is None else _above_zero("max_hours", max_hours),
             max_usd=None if max_usd is None else _above_zero("max_usd", max_usd),
         )
         self._refuse_unknown_prices()
+        if workers > 1:
+            portable_parts(self._asked)
 
     def plan(self) -> Plan:
         """Tell what would be done, for how long at most and at what most cost. Nothing is touched."""
@@ -159,6 +166,8 @@ class Benchmark:
         on_record: Callable[[Record], None] | None,
         on_progress: Callable[[Progress], None] | None,
     ) -> OwnThread[Result]:
+        if inside_a_worker():
+            raise ConfigError("this program begins a run when it is imported; put that under if __name__ == '__main__':")
         folder = Path(directory).expanduser()
         if resume:
             run_file = RunFile.take_up(folder, asked=self._asked)
@@ -206,6 +215,7 @@ class Benchmark:
             ],
             "reporters": [describe(reporter) for _, reporter in self._reporters],
             "slo": None if self.slo is None else self.slo.as_dict(),
+            "workers": settings.workers,
             "warmup": settings.warmup,
             "request_timeout_seconds": settings.request_timeout_seconds,
             "drain_seconds": settings.drain_seconds,

@@ -14,8 +14,9 @@ from anyio.lowlevel import checkpoint
 from fmbench.benchmark.cases import Asked, Deployment, PromptSet
 from fmbench.benchmark.drawing import Drawn, draw
 from fmbench.benchmark.endpoints_file import write_endpoints
-from fmbench.benchmark.measuring import Payloads, Settings, measure_experiment, planned_requests
+from fmbench.benchmark.measuring import Payloads, Seat, Settings, measure_experiment, planned_requests
 from fmbench.benchmark.planning import hourly_usd
+from fmbench.benchmark.portability import open_team
 from fmbench.benchmark.progress import Progress
 from fmbench.benchmark.run_file import RunFile
 from fmbench.benchmark.sittings import Recorded
@@ -81,7 +82,8 @@ class Conductor:
         run = Run(name=document["name"], directory=self._file.directory, tags=tags, deadline=deadline)
         self._log = RecordLog(self._file.directory / RECORDS)
         try:
-            async with create_task_group() as group:
+            # The workers' task group stands outside: what they refuse is the user's to mend, and is raised as it is.
+            async with open_team(self._asked, self._settings.workers) as self._team, create_task_group() as group:
                 group.start_soon(self._watch_limits, group.cancel_scope)
                 await self._work(run)
                 group.cancel_scope.cancel()
@@ -226,7 +228,7 @@ class Conductor:
         planned = planned_requests(one, drawn.prompts, self._settings.warmup)
         self.tell("measuring", one.deployment.name, experiment=one.name, total=planned, done=counts["done"])
 
-        def on_records(batch: Sequence[Record]) -> None:
+        def on_records(batch: Sequence[Any]) -> None:
             counts["done"] += len(batch)
             counts["errors"] += sum(record.status != "ok" for record in batch)
             self._token_usd += sum(_token_usd(record, rate) for record in batch)
@@ -234,20 +236,16 @@ class Conductor:
                 self._pass_on(batch)
                 self.tell("progress", one.deployment.name, experiment=one.name, total=planned, **counts)
 
-        outcome = await measure_experiment(
-            one,
-            entry,
-            endpoint=endpoint,
-            invoker=invoker,
-            drawn=drawn,
-            settings=self._settings,
-            log=self._log,
-            payloads=self._payloads,
-            id_prefix=self._prefix(one),
-            origin_ns=self._file.origin_ns,
-            done=done,
-            on_records=on_records,
-        )
+        seat = Seat(
+            endpoint=endpoint, invoker=invoker, settings=self._settings, log=self._log,
+            log_path=self._file.directory / RECORDS, payloads=self._payloads, team=self._team,
+            on_records=on_records, whole_records=self._on_record is not None,
+        )  # fmt: skip
+        prefix, origin = self._prefix(one), self._file.origin_ns
+        measured = await measure_experiment(one, entry, seat, drawn=drawn, id_prefix=prefix, origin_ns=origin, done=done)
+        outcome = measured.outcome
+        for said in measured.died:
+            self._file.problem(one.name, "worker", said)
         if outcome.window is not None:
             entry["windows"].append(list(outcome.window))
         entry["planned"] = outcome.scheduled + len(done)

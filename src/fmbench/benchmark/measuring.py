@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import gc
 import logging
+import sys
 import time
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-
-import orjson
 
 from fmbench.benchmark.cases import Asked
 from fmbench.benchmark.drawing import Drawn
 from fmbench.benchmark.tokenizers import estimate_tokens
-from fmbench.engine import Alarm, Assignment, Outcome, accounted, alarm, measure
-from fmbench.interfaces import Endpoint, Invoker, Session
-from fmbench.recording import RecordLog
-from fmbench.types import Prompt, Record, Request
+from fmbench.engine import Assignment, measure
+from fmbench.interfaces import Endpoint, Invoker
+from fmbench.recording import RecordLog, part_of
+from fmbench.types import Prompt
+from fmbench.workers import Job, Measured, Team, encoded, observed, payload_line
 
-__all__ = ["Payloads", "Settings", "measure_experiment", "planned_requests"]
+__all__ = ["Payloads", "Seat", "Settings", "measure_experiment", "planned_requests"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 LOGGED_CHARACTERS = 10_000
@@ -37,6 +35,7 @@ class Settings:
     drain_seconds: float
     stop_on_errors: int
     keep_text: bool
+    workers: int = 1
 
 
 @dataclass(slots=True)
@@ -53,19 +52,15 @@ class Payloads:
         with self.path.open("rb") as file:
             self.lines = sum(1 for _ in file)
 
-    def write(self, requests: Sequence[Request]) -> int:
+    def write(self, lines: Sequence[bytes]) -> int:
         """Append the requests unless they stand there already; the line (from 0) of the first one."""
-        text = b"".join(_line(request.payload) for request in requests)
+        text = b"".join(lines)
         if text not in self.first_lines:
             with self.path.open("ab") as file:
                 file.write(text)
             self.first_lines[text] = self.lines
-            self.lines += len(requests)
+            self.lines += len(lines)
         return self.first_lines[text]
-
-
-def _line(payload: Any) -> bytes:
-    return orjson.dumps(payload, default=repr, option=orjson.OPT_NON_STR_KEYS) + b"\n"
 
 
 def planned_requests(one: Asked, prompts: Sequence[Prompt], warmup: int | None) -> int | None:
@@ -74,83 +69,100 @@ def planned_requests(one: Asked, prompts: Sequence[Prompt], warmup: int | None) 
     return None if total is None else total + one.load.warmup(warmup)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seat:
+    """Where one experiment is measured, and what becomes of what is measured."""
+
+    endpoint: Endpoint
+    invoker: Invoker
+    settings: Settings
+    log: RecordLog
+    log_path: Path
+    payloads: Payloads
+    team: Team | None
+    on_records: Callable[[Sequence[Any]], None]
+    whole_records: bool
+
+
 async def measure_experiment(
-    one: Asked,
-    entry: dict[str, Any],
-    *,
-    endpoint: Endpoint,
-    invoker: Invoker,
-    drawn: Drawn,
-    settings: Settings,
-    log: RecordLog,
-    payloads: Payloads,
-    id_prefix: str,
-    origin_ns: int,
-    done: frozenset[int],
-    on_records: Callable[[Sequence[Record]], None],
-) -> Outcome:
+    one: Asked, entry: dict[str, Any], seat: Seat, *, drawn: Drawn, id_prefix: str, origin_ns: int, done: frozenset[int]
+) -> Measured:
     """Measure one experiment and fill in its entry of ``run.json``."""
-    warmup = one.load.warmup(settings.warmup)
-    prompts = _needed(one.load.arranged(drawn.prompts), planned_requests(one, drawn.prompts, settings.warmup))
-    concurrency = one.load.streams or getattr(one.load, "max_concurrency", None)
-    async with invoker.connect(endpoint, concurrency=concurrency) as session:
-        entry |= {"payload_first_line": payloads.write(requests := _encode(session, prompts, one)), "warmup": warmup}
-        assignment = Assignment(
-            experiment=one.name,
-            id_prefix=id_prefix,
-            load=one.load,
-            prompts=prompts,
-            requests=requests,
-            warmup=warmup,
-            origin_ns=origin_ns,
-            estimate=estimate_tokens,
-            done=done,
-            measured_ns=sum(end - start for start, end in entry["windows"]),
-            request_timeout_seconds=settings.request_timeout_seconds,
-            drain_seconds=settings.drain_seconds,
-            stop_on_errors=settings.stop_on_errors,
-            keep_text=settings.keep_text,
-            max_new_tokens=one.parameters.max_new_tokens,
+    settings = seat.settings
+    assignment = Assignment(
+        experiment=one.name,
+        id_prefix=id_prefix,
+        load=one.load,
+        prompts=_needed(one.load.arranged(drawn.prompts), planned_requests(one, drawn.prompts, settings.warmup)),
+        requests=(),
+        warmup=one.load.warmup(settings.warmup),
+        origin_ns=origin_ns,
+        estimate=estimate_tokens,
+        done=done,
+        measured_ns=sum(end - start for start, end in entry["windows"]),
+        request_timeout_seconds=settings.request_timeout_seconds,
+        drain_seconds=settings.drain_seconds,
+        stop_on_errors=settings.stop_on_errors,
+        keep_text=settings.keep_text,
+        max_new_tokens=one.parameters.max_new_tokens,
+    )
+    entry["warmup"] = assignment.warmup
+    if seat.team is None:
+        return await _measure_here(one, entry, seat, assignment)
+    measured = await _measure_in_workers(one, entry, seat, seat.team, assignment)
+    entry |= measured.facts
+    return measured
+
+
+async def _measure_here(one: Asked, entry: dict[str, Any], seat: Seat, assignment: Assignment) -> Measured:
+    async with seat.invoker.connect(seat.endpoint, concurrency=assignment.concurrency) as session:
+        requests = encoded(session, assignment.prompts, one.parameters)
+        _note_payloads(one, entry, seat, [payload_line(request.payload) for request in requests])
+        async with observed(session, entry) as paced:
+            outcome = await measure(
+                session,
+                replace(assignment, requests=requests),
+                seat.log,
+                now=time.perf_counter_ns,
+                alarm=paced,
+                on_records=seat.on_records,
+            )
+    return Measured(outcome)
+
+
+async def _measure_in_workers(one: Asked, entry: dict[str, Any], seat: Seat, team: Team, assignment: Assignment) -> Measured:
+    """No more workers than there are streams, or places under ``max_concurrency``."""
+    count = min(team.count, one.load.streams or assignment.max_concurrency or team.count)
+    jobs = []
+    for worker in range(count):
+        share = replace(assignment, worker=worker, workers=count, stop_on_errors=sys.maxsize)
+        jobs.append(
+            Job(
+                invoker=seat.invoker,
+                endpoint=seat.endpoint,
+                parameters=one.parameters,
+                concurrency=share.concurrency,
+                assignment=share,
+                log=part_of(seat.log_path, worker),
+            )
         )
-        async with _accounted(entry, session) as paced:
-            return await measure(session, assignment, log, now=time.perf_counter_ns, alarm=paced, on_records=on_records)
+    return await team.measure(
+        jobs,
+        seat.log,
+        stop_on_errors=assignment.stop_on_errors,
+        on_ready=lambda lines: _note_payloads(one, entry, seat, [lines[place] for place in sorted(lines)]),
+        on_records=seat.on_records,
+        whole_records=seat.whole_records,
+    )
+
+
+def _note_payloads(one: Asked, entry: dict[str, Any], seat: Seat, lines: Sequence[bytes]) -> None:
+    entry["payload_first_line"] = seat.payloads.write(lines)
+    first = lines[0].decode(errors="replace").rstrip()
+    more = f" … ({len(first)} characters)" if len(first) > LOGGED_CHARACTERS else ""
+    logger.info("%s: the first request as it is sent: %s%s", one.name, first[:LOGGED_CHARACTERS], more)
 
 
 def _needed(prompts: Sequence[Prompt], planned: int | None) -> Sequence[Prompt]:
     """The prompts that will be sent: those beyond the plan need no encoding."""
     return prompts if planned is None else prompts[: max(1, planned)]
-
-
-def _encode(session: Session, prompts: Sequence[Prompt], one: Asked) -> list[Request]:
-    requests = [session.encode(prompt, one.parameters) for prompt in prompts]
-    first = _line(requests[0].payload).decode(errors="replace").rstrip()
-    more = f" … ({len(first)} characters)" if len(first) > LOGGED_CHARACTERS else ""
-    logger.info("%s: the first request as it is sent: %s%s", one.name, first[:LOGGED_CHARACTERS], more)
-    return requests
-
-
-@asynccontextmanager
-async def _accounted(entry: dict[str, Any], session: Session) -> AsyncGenerator[Alarm]:
-    """Measure in quiet, and note beside the records what this process observed about itself."""
-    facts: dict[str, Any] = {}
-    try:
-        with _quiet(), alarm() as paced:
-            async with accounted(session) as facts:
-                yield paced
-    finally:
-        entry |= facts
-
-
-@contextmanager
-def _quiet() -> Generator[None]:
-    """Spare the loop the garbage collector's passes, of 10 to 30 ms at 512 streams: what measuring makes holds no cycles."""
-    collecting = gc.isenabled()
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-        if collecting:
-            gc.enable()

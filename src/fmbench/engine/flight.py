@@ -54,6 +54,12 @@ class Assignment:
         most: int | None = getattr(self.load, "max_concurrency", None)
         return None if most is None else len(range(self.worker, most, self.workers))
 
+    @property
+    def concurrency(self) -> int | None:
+        """How many requests this engine has in flight at most; ``None`` where that is not known."""
+        streams = self.load.streams
+        return self.max_concurrency if streams is None else len(range(self.worker, streams, self.workers))
+
     def owns(self, planned: Planned) -> bool:
         """Whether an open load's request is this engine's."""
         return planned.number % self.workers == self.worker

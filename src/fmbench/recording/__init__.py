@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from fmbench.recording.log import RECORDS, RecordLog, read_batches, read_table, rewrite, schema
+from fmbench.recording.log import RECORDS, RecordLog, part_of, read_batches, read_table, rewrite, schema
 
-__all__ = ["RECORDS", "RecordLog", "read_batches", "read_table", "rewrite", "schema"]
+__all__ = ["RECORDS", "RecordLog", "part_of", "read_batches", "read_table", "rewrite", "schema"]

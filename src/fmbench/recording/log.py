@@ -6,8 +6,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fmbench.errors import RunDirectoryError
 from fmbench.recording.columns import column
@@ -16,7 +17,7 @@ from fmbench.types import Record
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["RECORDS", "RecordLog", "read_batches", "read_table", "rewrite", "schema"]
+__all__ = ["RECORDS", "RecordLog", "part_of", "read_batches", "read_table", "rewrite", "schema"]
 
 RECORDS = "records.arrow"
 
@@ -55,14 +56,15 @@ class RecordLog:
     def __init__(self, path: Path) -> None:
         import pyarrow as pa  # noqa: PLC0415 - `import fmbench` stays light
 
-        kept = list(read_batches(path)) if path.exists() else []
-        fresh = path.with_suffix(".fresh")
+        fresh, parts = path.with_suffix(".fresh"), _parts_of(path)
         self._file = fresh.open("wb")
         self._writer = pa.ipc.new_stream(self._file, schema())
-        for batch in kept:
+        for batch in read_batches(path) if path.exists() or parts else ():
             self._writer.write_batch(batch)
-        self._file.flush()
+        self._sync()
         fresh.replace(path)
+        for part in parts:
+            part.unlink()
 
     def append(self, records: Sequence[Record]) -> None:
         """Append a batch; readers see it when this returns."""
@@ -82,17 +84,60 @@ class RecordLog:
         self._writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema()))
         self._file.flush()
 
+    def take_in(self, part: Path) -> None:
+        """Append what a worker wrote, a batch at a time, and remove its file; a kill in between loses and doubles nothing."""
+        if part.exists():
+            for batch in _read(part):
+                self._writer.write_batch(batch)
+            self._sync()
+            part.unlink()
+
     def close(self) -> None:
         """End the stream and put it on disk."""
         self._writer.close()
+        self._sync()
+        self._file.close()
+
+    def _sync(self) -> None:
         self._file.flush()
         os.fsync(self._file.fileno())
-        self._file.close()
+
+
+def part_of(path: Path, worker: int) -> Path:
+    """Where a worker writes its part of a log, until that is taken in."""
+    return path.with_name(f"{path.stem}-{worker}{path.suffix}")
+
+
+def _parts_of(path: Path) -> list[Path]:
+    return sorted(path.parent.glob(f"{path.stem}-*{path.suffix}"))
 
 
 def read_batches(path: Path) -> Iterator[pa.RecordBatch]:
-    """The batches of a log, up to where a kill cut it short."""
+    """The batches of a log, up to where a kill cut it short, and of the parts that workers wrote and nobody has taken in."""
+    parts, known = _parts_of(path), []
+    for batch in _read(path) if path.exists() or not parts else ():
+        if parts:
+            known.append(batch.column("id"))
+        yield batch
+    for part in parts:
+        for batch in _read(part):
+            rows = _unknown(batch, known)
+            if rows.num_rows:
+                yield rows
+
+
+def _unknown(batch: pa.RecordBatch, known: Sequence[pa.Array]) -> pa.RecordBatch:
+    """The rows that the log does not have: whoever took in the part may have been killed before removing it."""
     import pyarrow as pa  # noqa: PLC0415 - `import fmbench` stays light
+
+    # Its functions are made when it is imported, which pyright cannot see.
+    pc: Any = import_module("pyarrow.compute")
+    taken = pc.is_in(batch.column("id"), value_set=pa.chunked_array(known, pa.string()))
+    return batch.filter(pc.invert(taken))
+
+
+def _read(path: Path) -> Iterator[pa.RecordBatch]:
+    import pyarrow as pa  # noqa: PLC0415 - as above
 
     with path.open("rb") as file:
         try:
