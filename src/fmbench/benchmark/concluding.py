@@ -34,10 +34,10 @@ def conclude(run_file: RunFile, conductor: Conductor, reporters: Sequence[tuple[
     for name, reporter in reporters:
         conductor.tell("reporting", message=name)
         try:
-            written = reporter.report(Result.load(run_file.directory), run_file.directory)
+            written = reporter.report(result.reread(), run_file.directory)
         except Exception as error:  # noqa: BLE001 - nothing measured is lost when a reporter fails
             run_file.problem(f"reporter {name}", type(error).__name__, str(error))
             run_file.save()
         else:
             conductor.tell("reported", message=", ".join(str(path) for path in written))
-    return Result.load(run_file.directory)
+    return result.reread()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -276,7 +276,7 @@ class Conductor:
         self._log.append(records)
         entry["planned"] = len(records) + len(done)
 
-    def _unsent(self, one: Asked, drawn: Drawn, reason: str, done: frozenset[int]) -> list[Record]:
+    def _unsent(self, one: Asked, drawn: Drawn, reason: str, done: Collection[int]) -> list[Record]:
         if planned_requests(one, drawn.prompts, self._settings.warmup) is None:
             return []
         warmup, prompts = one.load.warmup(self._settings.warmup), one.load.arranged(drawn.prompts)

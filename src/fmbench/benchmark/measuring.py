@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,7 @@ class Seat:
 
 
 async def measure_experiment(
-    one: Asked, entry: dict[str, Any], seat: Seat, *, drawn: Drawn, id_prefix: str, origin_ns: int, done: frozenset[int]
+    one: Asked, entry: dict[str, Any], seat: Seat, *, drawn: Drawn, id_prefix: str, origin_ns: int, done: Collection[int]
 ) -> Measured:
     """Measure one experiment and fill in its entry of ``run.json``."""
     settings = seat.settings

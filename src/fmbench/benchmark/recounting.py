@@ -8,6 +8,7 @@ from typing import Any
 
 from fmbench.interfaces import Tokenizer
 from fmbench.recording import RECORDS, read_batches, rewrite
+from fmbench.recording.columns import column
 
 __all__ = ["recount"]
 
@@ -28,8 +29,6 @@ def recount(directory: Path, tokenizers: Mapping[str, Tokenizer]) -> None:
         ]
 
     def counted(batch: Any) -> Any:
-        import pyarrow as pa  # noqa: PLC0415 - the measuring is over, but importing fmbench stays light
-
         tokens, sources = (batch.column(name).to_pylist() for name in ("completion_tokens", "completion_tokens_source"))
         experiments, texts = (batch.column(name).to_pylist() for name in ("experiment", "completion"))
         by_experiment: dict[str, list[int]] = {}
@@ -40,9 +39,8 @@ def recount(directory: Path, tokenizers: Mapping[str, Tokenizer]) -> None:
                 tokens[index], sources[index] = count, "tokenizer"
         for name, values in (("completion_tokens", tokens), ("completion_tokens_source", sources)):
             position = batch.schema.get_field_index(name)
-            batch = batch.set_column(
-                position, batch.schema.field(position), pa.array(values, batch.schema.field(position).type)
-            )
+            field = batch.schema.field(position)
+            batch = batch.set_column(position, field, column(field.type, values))
         return batch
 
     path = directory / RECORDS

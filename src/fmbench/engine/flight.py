@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from operator import eq
 from typing import Any, Literal
@@ -34,7 +34,7 @@ class Assignment:
     """The run's start; records count from it."""
     estimate: Callable[[str], int]
     """Tokens of a text, where neither server nor tokenizer tells."""
-    done: frozenset[int] = field(default_factory=frozenset)
+    done: Collection[int] = field(default_factory=frozenset)
     """The numbers of requests that an earlier sitting has recorded."""
     measured_ns: int = 0
     """How long earlier sittings have measured."""

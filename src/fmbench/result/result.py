@@ -78,6 +78,13 @@ class Result:
             told = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
             raise RunDirectoryError(f"{folder.directory / 'run.json'} is damaged: {told}") from error
 
+    def reread(self) -> Result:
+        """The same run with what ``run.json`` says by now. Figures that were made are kept: a finished run's do not change."""
+        again = Result.load(self.directory)
+        for mine, other in zip(self.experiments, again.experiments, strict=True):
+            other.take_over(mine)
+        return again
+
     def __repr__(self) -> str:
         simulated = ", simulated" if self.simulated else ""
         return (
