@@ -237,6 +237,14 @@ class Distribution:
             for share, (below, _) in zip(shares, pairs, strict=True)
         ]
 
+    def ranked(self, ranks: Sequence[int]) -> list[float]:
+        """The values with these ranks, counted from 1 for the least. Of many values, many at once cost hardly more than one.
+
+        Args:
+            ranks: Each from 1 to ``count``.
+        """
+        return self._at([rank - 1 for rank in ranks])
+
     def interval(self, q: float, confidence: float = 0.95) -> tuple[float, float] | None:
         """Between which two values the true quantile lies.
 

@@ -11,6 +11,7 @@ from fmbench.advice import SLO, Advice, advise
 from fmbench.errors import ConfigError, FmbenchError, ReportError, RunDirectoryError
 from fmbench.metrics import Figure
 from fmbench.plugins import REPORTERS
+from fmbench.recording import schema
 from fmbench.result.cost import Cost, cost_of
 from fmbench.result.deployment import Deployment
 from fmbench.result.experiment import Experiment
@@ -99,14 +100,16 @@ class Result:
         """One row a request, in the order in which they finished, without the columns that hold a value for each arrival."""
         return self.read_records()
 
-    def read_records(self, *, arrivals: bool = False) -> pd.DataFrame:
+    def read_records(self, *, arrivals: bool = False, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Read the records afresh.
 
         Args:
             arrivals: With ``arrivals_ns``, ``arrival_tokens`` and ``arrival_coalesced``: one number a token, so much memory.
+            columns: Only these: of a great run, all of them take a kilobyte a request.
         """
-        table = self._folder.table(without=() if arrivals else LISTS)
-        frame: pd.DataFrame = table.to_pandas()
+        left_out = () if arrivals else LISTS
+        kept = columns if columns is not None else [name for name in schema().names if name not in left_out]
+        frame: pd.DataFrame = self._folder.table(columns=kept).to_pandas()
         return frame
 
     @cached_property

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
+    from fmbench import Distribution
+
 __all__ = ["MANY", "Scale", "cumulative", "level_ticks"]
 
 MANY = 2000
@@ -115,17 +117,16 @@ def _apart(levels: Sequence[float], most: int = 10) -> Sequence[float]:
     return levels[::every]
 
 
-def cumulative(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def cumulative(values: Distribution) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The empirical distribution function as steps: the values, rising, and the share of all that is not above each.
 
     Of very many values, both ends are kept whole and evenly spaced ones in between.
     """
     import numpy as np  # noqa: PLC0415 - heavy
 
-    ordered = np.sort(values)
-    ranks = np.arange(1, len(ordered) + 1)
-    if len(ordered) > _STEPS:
-        even = np.linspace(1, len(ordered), _STEPS)
-        ends = np.concatenate([np.arange(1, 21), np.arange(len(ordered) - 19, len(ordered) + 1)])
+    ranks = np.arange(1, values.count + 1)
+    if values.count > _STEPS:
+        even = np.linspace(1, values.count, _STEPS)
+        ends = np.concatenate([np.arange(1, 21), np.arange(values.count - 19, values.count + 1)])
         ranks = np.unique(np.concatenate([np.rint(even), ends]).astype(np.int64))
-    return ordered[ranks - 1], ranks / len(ordered)
+    return np.array(values.ranked(ranks.tolist())), ranks / values.count

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fmbench import Experiment
     from fmbench.reporters.charts.view import View
 
-    Values = Mapping[str, NDArray[np.float64]]
+    Steps = Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
 
 __all__ = ["itl_distribution", "latency_distribution", "prompt_lengths", "ttft_distribution"]
 
@@ -50,7 +50,7 @@ def prompt_lengths(view: View, bin_tokens: int | None) -> Chart:
 
 def _lengths_by_set(view: View) -> dict[str, NDArray[np.float64]]:
     sets = {one.name: one.prompts for one in view.experiments}
-    records = view.result.records
+    records = view.result.read_records(columns=["experiment", "prompt_id", "prompt_tokens"])
     known = records[records["prompt_tokens"].notna()]
     known = known.assign(prompts=known["experiment"].map(sets)).drop_duplicates(["prompts", "prompt_id"])
     return {
@@ -110,13 +110,13 @@ def itl_distribution(view: View) -> Chart:
 
 def _by_load(view: View, metric: str, *, title: str, axis: str) -> Chart:
     """One panel a group, one line a load."""
-    values: Values = {one.name: getattr(one, metric).values for one in view.experiments}  # noqa: PD011 - a Distribution
-    scale = Scale.of_seconds(values.values())
+    steps: Steps = {one.name: cumulative(getattr(one, metric)) for one in view.experiments}
+    scale = Scale.of_seconds(times for times, _ in steps.values())
     panels, drawn = [], []
     for group, experiments in view.groups():
-        known = [one for one in experiments if len(values[one.name])]
+        known = [one for one in experiments if len(steps[one.name][0])]
         if known:
-            draw = partial(_draw_cumulative, view=view, experiments=known, values=values, scale=scale, axis=axis)
+            draw = partial(_draw_cumulative, view=view, experiments=known, steps=steps, scale=scale, axis=axis)
             loads = dict.fromkeys(one.load for one in known)
             series = [Series(load, mark(view.loads.index(load)), "line") for load in loads]
             panels.append(Panel(view.label(group), draw, series))
@@ -127,7 +127,7 @@ def _by_load(view: View, metric: str, *, title: str, axis: str) -> Chart:
         caption=f"The share of {'gaps between arrivals' if metric == 'itl' else 'requests'} that took no longer than so much; "
         "the further to the left a line, the faster. The dotted lines are the median and the 95th percentile.",
         panels=panels,
-        numbers=_cumulative_numbers(drawn, values),
+        numbers=_cumulative_numbers(drawn, steps),
         reason=None if panels else _why_nothing(view, metric),
     )
 
@@ -138,11 +138,11 @@ def _why_nothing(view: View, metric: str) -> str:
 
 
 def _draw_cumulative(
-    axes: Axes, *, view: View, experiments: Sequence[Experiment], values: Values, scale: Scale, axis: str
+    axes: Axes, *, view: View, experiments: Sequence[Experiment], steps: Steps, scale: Scale, axis: str
 ) -> None:
     for experiment in experiments:
         look = mark(view.loads.index(experiment.load))
-        times, shares = cumulative(values[experiment.name])
+        times, shares = steps[experiment.name]
         axes.step(times * scale.factor, shares, where="post", color=look.colour, linestyle=look.line)
     for share in (0.5, 0.95):
         axes.axhline(share, color=INK, linewidth=0.8, linestyle=":", zorder=1)
@@ -152,13 +152,13 @@ def _draw_cumulative(
     axes.set_ylabel("Share")
 
 
-def _cumulative_numbers(experiments: Sequence[Experiment], values: Values) -> DataFrame:
+def _cumulative_numbers(experiments: Sequence[Experiment], steps: Steps) -> DataFrame:
     import pandas as pd  # noqa: PLC0415 - heavy
 
     columns = ["experiment", "deployment", "prompts", "load", "seconds", "share"]
     parts = []
     for one in experiments:
-        times, shares = cumulative(values[one.name])
+        times, shares = steps[one.name]
         about = {"experiment": one.name, "deployment": one.deployment, "prompts": one.prompts, "load": one.load}
         parts.append(pd.DataFrame({**about, "seconds": times, "share": shares}))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)

@@ -79,13 +79,17 @@ class View:
         """The requests that latencies stand on: succeeded, due in a window, no warm-up. One row each; times in seconds."""
         import pandas as pd  # noqa: PLC0415 - heavy
 
-        records = self.result.records
+        records = self.result.read_records(columns=_READ)
         named = {one.name: one for one in self.experiments}
         parts = [_counted(rows, named[str(name)], self) for name, rows in records.groupby("experiment", sort=False)]
         kept = [part for part in parts if len(part)]
         return pd.concat(kept, ignore_index=True) if kept else pd.DataFrame(columns=list(_COLUMNS))
 
 
+_READ = (
+    *("experiment", "prompt_id", "prompt_tokens", "phase", "status"),
+    *("due_ns", "sent_ns", "last_token_ns", "last_byte_ns"),
+)
 _COLUMNS = ("experiment", "deployment", "prompts", "parameters", "load", "prompt_id", "prompt_tokens", "latency_seconds")
 
 
