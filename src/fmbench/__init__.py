@@ -6,7 +6,8 @@
 # The layers. Imports run one way only: a room stands above all that it imports.
 #
 #   errors ← types ← options, plugins, load, metrics, recording, journal, wire ← validity, advice ← result ← interfaces
-#     ← engine ← benchmark ← config ← this face ← invokers, prompts, reporters, simulator ← deployers, testing ← cli
+#     ← engine ← workers ← benchmark ← config ← this face ← invokers, prompts, reporters, simulator ← deployers, testing
+#     ← calibration ← cli
 #
 # Adapters stand above the face: the built-in ones use what a stranger's may use, and are found like a stranger's.
 

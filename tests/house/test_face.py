@@ -36,6 +36,7 @@ ROOMS |= {
     "simulator",
     "deployers",
     "testing",
+    "calibration",
     "cli",
 }
 
@@ -120,7 +121,9 @@ def test_the_probe_hears_what_is_loud(tmp_path):
     assert {"HOME", "USER", "SHELL"} <= set(heard["reads"])
 
 
-@pytest.mark.parametrize("room", ["invokers", "prompts", "reporters", "simulator", "deployers", "testing", "cli"])
+@pytest.mark.parametrize(
+    "room", ["invokers", "prompts", "reporters", "simulator", "deployers", "testing", "calibration", "cli"]
+)
 def test_rooms_above_the_face_are_as_light(room, tmp_path):
     heard = probed(f"fmbench.{room}", Path(fmbench.__file__).parent, tmp_path)
     assert heard["heavy"] == heard["sockets"] == []  # pydantic reads the environment as it makes their classes

@@ -21,6 +21,7 @@ LAYERS = [
     ["__init__"],
     ["invokers", "prompts", "reporters", "simulator"],
     ["deployers", "testing"],
+    ["calibration"],
     ["cli"],
     ["__main__"],
 ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from fmbench.cli.calibrating import calibrate
 from fmbench.cli.ending import BAD_USE, EXPECTED, mend_streams, tell
 from fmbench.cli.simulating import simulate
 
@@ -139,6 +140,7 @@ def plugins(as_json: bool) -> None:
 
 
 commands.add_command(simulate)
+commands.add_command(calibrate)
 
 
 def main() -> NoReturn:

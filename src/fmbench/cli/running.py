@@ -16,7 +16,7 @@ from fmbench.cli.progress import shown_progress
 from fmbench.cli.showing import result_object, show_result
 from fmbench.cli.signals import interruptible
 
-__all__ = ["run_benchmark"]
+__all__ = ["default_directory", "run_benchmark"]
 
 INTERRUPTED_RUN = "interrupted; everything that was deployed is taken down, and what was measured is in {}"
 RESUMING = ": go on with --out {} --resume"
@@ -41,7 +41,7 @@ def run_benchmark(
         resumable: Whether the user can be told to resume.
         requests_per_minute: The rate to advise for.
     """
-    directory = _default_directory(benchmark.name) if out is None else out
+    directory = default_directory(benchmark.name) if out is None else out
     try:
         result = _run(benchmark, directory, resume=resume)
     except KeyboardInterrupt:
@@ -84,7 +84,7 @@ def _tell_standing(directory: Path) -> bool:
     return bool(lines)
 
 
-def _default_directory(name: str) -> Path:
+def default_directory(name: str) -> Path:
     """A folder that is not there yet."""
     now = datetime.now().astimezone()
     stem = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}-{now:%Y%m%d-%H%M%S}"
