@@ -62,8 +62,8 @@ def test_the_page_and_the_numbers_are_written(calibration):
 
 
 def test_what_came_out_is_said_in_a_sentence(calibration):
-    assert "meets the error budget at up to 4 concurrent streams" in headline(replace(calibration, budget=LENIENT))
-    assert "misses the error budget from 1 concurrent stream on" in headline(replace(calibration, budget=STRICT))
+    assert "meets the error budget at 1 and 4 streams." in headline(replace(calibration, budget=LENIENT))
+    assert "misses the error budget at 1 and 4 streams." in headline(replace(calibration, budget=STRICT))
     nothing = replace(calibration, budget=replace(STRICT, lateness_seconds=0))
     assert "Nothing can be told" in headline(nothing)
     assert [signed(value) for value in (None, 1e-9, -0.0012)] == ["–", "<0.100\u00a0µs", "−1.20\u00a0ms"]  # noqa: RUF001

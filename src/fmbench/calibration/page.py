@@ -35,13 +35,21 @@ def write_calibration(calibration: Calibration) -> Sequence[Path]:
 
 def headline(calibration: Calibration) -> str:
     """What came out, in a sentence."""
-    met = [level.streams for level in calibration.levels if calibration.budget.judge(level).outcome == "met"]
+    outcomes: dict[str, list[int]] = {"met": [], "missed": [], "unclear": []}
+    for level in calibration.levels:
+        outcomes[calibration.budget.judge(level).outcome].append(level.streams)
+    unclear = f"; at {_counted(outcomes['unclear'])} nothing can be told" if outcomes["unclear"] else ""
     if calibration.met:
-        return f"This machine meets the error budget at up to {max(met)} concurrent stream{'' if max(met) == 1 else 's'}."
-    missed = [level.streams for level in calibration.levels if calibration.budget.judge(level).outcome == "missed"]
-    if missed:
-        return f"This machine misses the error budget from {min(missed)} concurrent stream{'' if min(missed) == 1 else 's'} on."
+        return f"This machine meets the error budget at {_counted(outcomes['met'])}{unclear}."
+    if outcomes["missed"]:
+        return f"This machine misses the error budget at {_counted(outcomes['missed'])}{unclear}."
     return "Nothing can be told: the truth server itself was late. Calibrate when the machine is idle."
+
+
+def _counted(streams: Sequence[int]) -> str:
+    """``1, 16 and 64 streams``."""
+    *first, last = map(str, streams)
+    return f"{', '.join(first)} and {last} streams" if first else f"{last} stream{'' if last == '1' else 's'}"
 
 
 def signed(seconds: float | None) -> str:

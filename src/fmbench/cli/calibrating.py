@@ -49,21 +49,10 @@ def _show(calibration: Calibration, page: Path) -> None:
 
     from fmbench.calibration.page import headline  # noqa: PLC0415 - only where a person reads it
 
-    console = Console(highlight=False)
-    table = Table(box=None, padding=(0, 2, 0, 0), title="Reported minus true (ms)", title_justify="left")
-    for heading in (
-        "streams",
-        "TTFT\np50",
-        "\np99",
-        "ITL\np50",
-        "\np99",
-        "latency\np50",
-        "\np99",
-        "coalesced",
-        "server late\np99",
-        "",
-    ):
-        table.add_column(heading, justify="right")
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 80)
+    table = Table(box=None, padding=(0, 1, 0, 0), title="Reported minus true (ms)", title_justify="left")
+    for heading in HEADINGS:
+        table.add_column(heading, justify="right", no_wrap=True)
     for level in calibration.levels:
         spreads = (level.ttft_error, level.itl_error, level.latency_error)
         cells = [_ms(value) for spread in spreads for value in ((None, None) if spread is None else (spread.p50, spread.p99))]
