@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from fmbench.advice import SLO, Advice
+from fmbench.advice import SLO, Advice, Capacity, CapacityAnswer
 from fmbench.benchmark import Benchmark, Case, Plan, Progress, load_tokenizer
 from fmbench.config import load_config
 from fmbench.errors import (
@@ -39,6 +39,8 @@ __all__ = [
     "SLO",
     "Advice",
     "Benchmark",
+    "Capacity",
+    "CapacityAnswer",
     "Case",
     "Check",
     "Completion",

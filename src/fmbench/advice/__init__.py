@@ -1,9 +1,34 @@
-"""The decision: service-level objectives, which configuration meets them, how many instances of it."""
+"""The decision: service-level objectives, which configuration meets them, how many instances of it; how much one can take."""
 
 from __future__ import annotations
 
 from fmbench.advice.advice import Advice, advise
+from fmbench.advice.capacity import Broken, Capacity, CapacityAnswer, answer_of
 from fmbench.advice.choosing import Candidate, Judged, Measured
+from fmbench.advice.evidence import Evidence, Values, evidence_of, limits_of, requests_for
+from fmbench.advice.search import Estimate, Probe, Search, Trial
 from fmbench.advice.slo import SLO
+from fmbench.advice.trying import trial_of
 
-__all__ = ["SLO", "Advice", "Candidate", "Judged", "Measured", "advise"]
+__all__ = [
+    "SLO",
+    "Advice",
+    "Broken",
+    "Candidate",
+    "Capacity",
+    "CapacityAnswer",
+    "Estimate",
+    "Evidence",
+    "Judged",
+    "Measured",
+    "Probe",
+    "Search",
+    "Trial",
+    "Values",
+    "advise",
+    "answer_of",
+    "evidence_of",
+    "limits_of",
+    "requests_for",
+    "trial_of",
+]

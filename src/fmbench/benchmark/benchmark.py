@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from fmbench import plugins
-from fmbench.advice import SLO
+from fmbench.advice import SLO, Capacity
+from fmbench.benchmark.capacity import capacity_run, capacity_thread
 from fmbench.benchmark.cases import Asked, Case, multiply, name_cases
 from fmbench.benchmark.concluding import conclude
 from fmbench.benchmark.conducting import Conductor, Limits
@@ -18,10 +19,11 @@ from fmbench.benchmark.planning import Plan, hourly_usd, plan
 from fmbench.benchmark.portability import portable_parts
 from fmbench.benchmark.progress import Progress
 from fmbench.benchmark.run_file import RunFile
+from fmbench.benchmark.searching import Wanted, hunted, kind_of
 from fmbench.benchmark.sittings import Recorded
 from fmbench.errors import ConfigError
 from fmbench.interfaces import Deployer, Invoker, PromptSource, Reporter
-from fmbench.load import Load
+from fmbench.load import Concurrency, ConstantRate, Load, Poisson
 from fmbench.result import Result
 from fmbench.types import Parameters, Prompt, Record
 from fmbench.workers import inside_a_worker
@@ -29,6 +31,7 @@ from fmbench.workers import inside_a_worker
 __all__ = ["Benchmark"]
 
 Prompts = PromptSource | Sequence[Prompt] | str
+Over = type[Concurrency | Poisson | ConstantRate] | str
 Several = Mapping[str, Prompts] | Sequence[Prompts]
 
 
@@ -158,6 +161,98 @@ class Benchmark:
     ) -> Result:
         """The same as ``run``, awaited, on asyncio or trio; cancelling the task cancels the run and waits for its teardown."""
         return await self._thread(directory, resume, on_record, on_progress).run_async()
+
+    def find_capacity(
+        self,
+        slo: SLO | None = None,
+        *,
+        over: Over = Concurrency,
+        directory: str | Path,
+        start: float | None = None,
+        most: float | None = None,
+        tolerance: float = 0.05,
+        confidence: float = 0.95,
+        max_requests: int = 100_000,
+        resume: bool = False,
+        on_record: Callable[[Record], None] | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Capacity:
+        """Find the highest load that keeps to an SLO, for each deployment, prompt set and set of parameters.
+
+        Loads are doubled, then bisected, then tried on both sides of where the SLO breaks until the interval of that place is
+        narrow, or ``max_requests``, ``max_hours`` or ``max_usd`` ends the search. Each probe is an experiment of the run, and
+        endpoints stay up from the first probe to the last. The benchmark's own loads are not used.
+
+        Args:
+            slo: What has to hold; the benchmark's own by default. Failures count against every percentile.
+            over: What is raised: ``Concurrency``, ``Poisson`` or ``ConstantRate``, or one of their names.
+            directory: Where to write; empty or absent, or, with ``resume``, an unfinished search's.
+            start: The first load; by default concurrency 1, or half the rate that one request at a time reaches.
+            most: The highest load to try.
+            tolerance: How far the interval may reach, as a share of the answer; for a concurrency, one is near enough.
+            confidence: The interval's probability.
+            max_requests: The most measured requests for one combination.
+            resume: Go on with an unfinished search: what was measured is not measured again.
+            on_record: As for ``run``.
+            on_progress: As for ``run``.
+
+        Raises:
+            ConfigError: there is no SLO, or an argument is out of its range.
+        """
+        wanted = self._wanted(
+            slo, over, start=start, most=most, tolerance=tolerance, confidence=confidence, max_requests=max_requests
+        )
+        return self._searching(wanted, directory, resume, on_record, on_progress).run()
+
+    async def find_capacity_async(
+        self,
+        slo: SLO | None = None,
+        *,
+        over: Over = Concurrency,
+        directory: str | Path,
+        start: float | None = None,
+        most: float | None = None,
+        tolerance: float = 0.05,
+        confidence: float = 0.95,
+        max_requests: int = 100_000,
+        resume: bool = False,
+        on_record: Callable[[Record], None] | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Capacity:
+        """The same as ``find_capacity``, awaited, as ``run_async`` is."""
+        wanted = self._wanted(
+            slo, over, start=start, most=most, tolerance=tolerance, confidence=confidence, max_requests=max_requests
+        )
+        return await self._searching(wanted, directory, resume, on_record, on_progress).run_async()
+
+    def _wanted(self, slo: SLO | None, over: Over, **how: Any) -> Wanted:
+        held = slo or self.slo
+        if held is None:
+            raise ConfigError("find_capacity needs an SLO, such as SLO(latency_p95_seconds=5)")
+        wanted = Wanted(slo=held, kind=kind_of(over), **how)
+        wanted.search(1.0)  # what is out of its range is said before anything is deployed
+        return wanted
+
+    def _searching(
+        self,
+        wanted: Wanted,
+        directory: str | Path,
+        resume: bool,
+        on_record: Callable[[Record], None] | None,
+        on_progress: Callable[[Progress], None] | None,
+    ) -> OwnThread[Capacity]:
+        folder, targets = Path(directory).expanduser(), hunted(self._asked)
+        configuration = self._configuration() | {"slo": wanted.slo.as_dict()}
+        return capacity_thread(
+            capacity_run(folder, targets, wanted, name=self.name, configuration=configuration, resume=resume),
+            targets,
+            wanted,
+            self._reporters,
+            settings=self._settings,
+            limits=self._limits,
+            on_record=on_record,
+            on_progress=on_progress,
+        )
 
     def _thread(
         self,

@@ -179,8 +179,11 @@ class Conductor:
         self.tell("deployed", deployment.name)
         await self._first_drawn.wait()
         async with self._measuring:
-            for one in experiments:
-                await self._experiment(one, endpoint)
+            await self._experiments(experiments, endpoint)
+
+    async def _experiments(self, experiments: Sequence[Asked], endpoint: Endpoint) -> None:
+        for one in experiments:
+            await self._experiment(one, endpoint)
 
     async def _failed(
         self, deployment: Deployment, experiments: Sequence[Asked], entry: dict[str, Any], error: BaseException

@@ -76,8 +76,8 @@ class RunFile:
         return run_file
 
     @classmethod
-    def take_up(cls, directory: Path, *, asked: Sequence[Asked]) -> RunFile:
-        """Go on with an unfinished run.
+    def take_up(cls, directory: Path, *, asked: Sequence[Asked] | None) -> RunFile:
+        """Go on with an unfinished run, of whatever experiments where ``asked`` is ``None``.
 
         Raises:
             RunDirectoryError: there is none, it is finished, or it was a run of something else.
@@ -92,8 +92,7 @@ class RunFile:
         if document["state"] == "finished":
             raise RunDirectoryError(f"{directory} holds a finished run; give another folder")
         before = [_identity(entry) for entry in document["experiments"]]
-        after = [_identity(_experiment(one)) for one in asked]
-        if before != after:
+        if asked is not None and before != [_identity(_experiment(one)) for one in asked]:
             raise RunDirectoryError(
                 f"{directory} holds a run of other experiments; resume it with the configuration it was begun with"
             )
@@ -133,6 +132,13 @@ class RunFile:
 
     def deployment(self, name: str) -> dict[str, Any]:
         return _named(self.document["deployments"], name)
+
+    def add_experiment(self, one: Asked) -> dict[str, Any]:
+        """The entry of an experiment that was thought of while the run goes on; an earlier sitting's, if it has one."""
+        entries = self.document["experiments"]
+        if all(entry["name"] != one.name for entry in entries):
+            entries.append(_experiment(one))
+        return self.experiment(one.name)
 
     def experiment(self, name: str) -> dict[str, Any]:
         return _named(self.document["experiments"], name)

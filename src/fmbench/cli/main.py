@@ -94,6 +94,27 @@ def plan(config: Path, as_json: bool) -> None:
 
 
 @commands.command()
+@_config_argument
+@click.option("--slo", type=_Slo(), help="Such as latency_p95_seconds=5,ttft_p99_seconds=1; CONFIG's own by default.")
+@click.option("--over", type=click.Choice(["concurrency", "poisson", "constant"]), default="concurrency", show_default=True)
+@click.option("--start", type=float, help="The first load to try.")
+@click.option("--most", type=float, help="The highest load to try.")
+@click.option("--tolerance", type=float, default=0.05, show_default=True, help="How far the interval may reach, as a share.")
+@click.option("--max-requests", type=int, default=100_000, show_default=True, help="For each combination, at most.")
+@_out_option
+@click.option("--resume", is_flag=True, help="Go on with an unfinished search in --out: only what is missing is sent.")
+@_as_json
+def capacity(config: Path, slo: SLO | None, out: Path | None, resume: bool, as_json: bool, **how: Any) -> NoReturn:
+    """Find the highest load at which each combination of CONFIG keeps to an SLO. CONFIG's own loads are not used."""
+    from fmbench import load_config  # noqa: PLC0415 - see above
+    from fmbench.cli.searching import search_capacity  # noqa: PLC0415 - see above
+
+    if resume and out is None:
+        raise click.UsageError("--resume needs --out, the folder of the unfinished search")
+    sys.exit(search_capacity(load_config(config), slo, out, as_json=as_json, resume=resume, **how))
+
+
+@commands.command()
 @_directory_argument
 @click.option("--reporter", "reporters", multiple=True, default=("html",), show_default=True, help="Which; may be given again.")
 def report(directory: Path, reporters: tuple[str, ...]) -> None:

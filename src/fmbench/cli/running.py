@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
@@ -16,7 +18,9 @@ from fmbench.cli.progress import shown_progress
 from fmbench.cli.showing import result_object, show_result
 from fmbench.cli.signals import interruptible
 
-__all__ = ["default_directory", "run_benchmark"]
+__all__ = ["default_directory", "guarded", "run_benchmark", "tell_standing"]
+
+T = TypeVar("T")
 
 INTERRUPTED_RUN = "interrupted; everything that was deployed is taken down, and what was measured is in {}"
 RESUMING = ": go on with --out {} --resume"
@@ -42,18 +46,10 @@ def run_benchmark(
         requests_per_minute: The rate to advise for.
     """
     directory = default_directory(benchmark.name) if out is None else out
-    try:
-        result = _run(benchmark, directory, resume=resume)
-    except KeyboardInterrupt:
-        ended = KeyboardInterrupt(INTERRUPTED_RUN.format(directory) + (RESUMING.format(directory) if resumable else ""))
-        return STANDING if _tell_standing(directory) else tell(ended)
-    except EXPECTED as error:
-        status = tell(error)
-        return STANDING if _tell_standing(directory) else status
-    except BaseException:
-        _tell_standing(directory)
-        raise
-    left = _tell_standing(directory)  # before the rest, which may have no reader
+    result = guarded(lambda: _run(benchmark, directory, resume=resume), directory, resumable=resumable)
+    if isinstance(result, int):
+        return result
+    left = tell_standing(directory)  # before the rest, which may have no reader
     if (why := nothing_measured(result)) is not None:
         say(why)
     try:
@@ -61,6 +57,27 @@ def run_benchmark(
     except BrokenPipeError:
         drop_stdout()
     return STANDING if left else exit_status(result)
+
+
+def guarded(work: Callable[[], T], directory: Path, *, resumable: bool) -> T | int:
+    """Do it, and give its outcome; the exit status, where it was interrupted or went wrong as things do.
+
+    Args:
+        work: The run.
+        directory: Its folder.
+        resumable: Whether the user can be told to resume.
+    """
+    try:
+        return work()
+    except KeyboardInterrupt:
+        ended = KeyboardInterrupt(INTERRUPTED_RUN.format(directory) + (RESUMING.format(directory) if resumable else ""))
+        return STANDING if tell_standing(directory) else tell(ended)
+    except EXPECTED as error:
+        status = tell(error)
+        return STANDING if tell_standing(directory) else status
+    except BaseException:
+        tell_standing(directory)
+        raise
 
 
 def _run(benchmark: Benchmark, directory: Path, *, resume: bool) -> Result:
@@ -76,7 +93,7 @@ def _print(result: Result, requests_per_minute: float | None, *, as_json: bool) 
         show_result(result, requests_per_minute)
 
 
-def _tell_standing(directory: Path) -> bool:
+def tell_standing(directory: Path) -> bool:
     """Tell, loudly, what was created and is not deleted; whether there is anything."""
     lines = standing(directory)
     for line in lines:

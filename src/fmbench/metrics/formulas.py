@@ -31,6 +31,7 @@ __all__ = [
     "output_throughput",
     "prompt_tokens",
     "response_latency",
+    "seconds_of",
     "service_latency",
     "token_throughput",
     "tpot",
@@ -236,6 +237,11 @@ _ONE_VALUE: Mapping[str, Callable[[Sample], Numbers]] = MappingProxyType(
         "tpot": tpot_seconds_of,
     }
 )
+
+
+def seconds_of(sample: Sample, metric: str) -> Numbers:
+    """One value a record of a metric that has one (``latency`` …, ``ttft``, ``tpot``; not ``itl``), NaN where there is none."""
+    return _ONE_VALUE[metric](sample)
 
 
 def itl_seconds_of(sample: Sample, statistic: str) -> Numbers:
