@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from fmbench.advice import SLO, Advice, Capacity, CapacityAnswer
+from fmbench.advice import SLO, Advice, Capacity, CapacityAnswer, Comparison
 from fmbench.benchmark import Benchmark, Case, Plan, Progress, load_tokenizer
 from fmbench.config import load_config
 from fmbench.errors import (
@@ -43,6 +43,7 @@ __all__ = [
     "CapacityAnswer",
     "Case",
     "Check",
+    "Comparison",
     "Completion",
     "Concurrency",
     "ConfigError",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fmbench.advice.advice import Advice, advise
 from fmbench.advice.capacity import Broken, Capacity, CapacityAnswer, answer_of
 from fmbench.advice.choosing import Candidate, Judged, Measured
+from fmbench.advice.comparison import Comparison, Difference
 from fmbench.advice.evidence import Evidence, Values, evidence_of, limits_of, requests_for
 from fmbench.advice.search import Estimate, Probe, Search, Trial
 from fmbench.advice.slo import SLO
@@ -17,6 +18,8 @@ __all__ = [
     "Candidate",
     "Capacity",
     "CapacityAnswer",
+    "Comparison",
+    "Difference",
     "Estimate",
     "Evidence",
     "Judged",

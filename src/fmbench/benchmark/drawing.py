@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Any
+
+import orjson
 
 from fmbench.benchmark.cases import PromptSet
 from fmbench.benchmark.tokenizers import load_tokenizer
@@ -35,8 +38,18 @@ class Drawn:
             "tokenizer": self.tokenizer_name,
             "count": len(self.prompts),
             "distinct": len(distinct),
+            "sha256": _digest(self.prompts),
             "dropped": dict(self.dropped),
         }
+
+
+def _digest(prompts: Sequence[Prompt]) -> str:
+    """What two prompt sets have in common exactly where they ask the same, in the same order, whatever their ids are."""
+    digest = sha256()
+    for prompt in prompts:
+        asked = (prompt.text, prompt.messages, prompt.max_new_tokens, prompt.at_seconds, prompt.pause_seconds)
+        digest.update(orjson.dumps(asked, default=str, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE))
+    return digest.hexdigest()
 
 
 def draw(prompts: PromptSet, tokenizer: Any) -> Drawn:

@@ -33,6 +33,19 @@ class _Slo(click.ParamType):  # type: ignore[type-arg]  # generic only for its c
             self.fail(str(error), param, ctx)
 
 
+class _Share(click.ParamType):  # type: ignore[type-arg]  # generic only for its checkers
+    """``5%`` or ``0.05``."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        text = str(value).strip()
+        try:
+            return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            self.fail(f"{value!r} is no share, such as 5% or 0.05", param, ctx)
+
+
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
 _out_option = click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="The run's folder; runs/NAME-TIME by default."
@@ -144,6 +157,35 @@ def advise(directory: Path, slo: SLO | None, requests_per_minute: float | None, 
     else:
         show_advice(advice)
     sys.exit(advice_status(advice))
+
+
+@commands.command()
+@click.argument("baseline", type=click.Path(path_type=Path))
+@click.argument("candidate", type=click.Path(path_type=Path))
+@click.option("--metric", "metrics", multiple=True, help="latency_p95, ttft_mean, tps, error_rate …; may be given again.")
+@click.option("--margin", type=_Share(), default="0", show_default=True, help="A change counts if it is more: 5% or 0.05.")
+@click.option("--confidence", type=_Share(), default="95%", show_default=True, help="That no verdict at all is a false claim.")
+@click.option("--seed", type=int, default=0, show_default=True, help="For the draws of the bootstrap.")
+@click.option("--unequal", is_flag=True, help="Compare workloads that differ all the same; the result says in what.")
+@_as_json
+def compare(  # noqa: PLR0917 - a parameter an option
+    baseline: Path,
+    candidate: Path,
+    metrics: tuple[str, ...],
+    margin: float,
+    confidence: float,
+    seed: int,
+    unequal: bool,
+    as_json: bool,
+) -> NoReturn:
+    """Compare two runs of the same workloads; status 1 where CANDIDATE is shown to be worse, or was not measured.
+
+    Each is the folder of a run, or a folder of such folders: runs of the same, whose scatter then decides.
+    """
+    from fmbench.cli.comparing import compare_runs  # noqa: PLC0415 - see above
+
+    options = {"metrics": metrics or None, "margin": margin, "confidence": confidence, "seed": seed, "unequal": unequal}
+    sys.exit(compare_runs(baseline, candidate, as_json=as_json, **options))
 
 
 @commands.command()

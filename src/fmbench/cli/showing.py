@@ -11,11 +11,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from fmbench import Advice, Check, Experiment, Result
+from fmbench import Advice, Check, Comparison, Experiment, Result
 from fmbench.reporters.wording import figures
 from fmbench.result import summary_rows
 
-__all__ = ["result_object", "show_advice", "show_result"]
+__all__ = ["result_object", "show_advice", "show_comparison", "show_result"]
 
 UNKNOWN = "-"
 WIDTH = 80
@@ -45,6 +45,25 @@ def show_advice(advice: Advice) -> None:
     _say(console, advice.sentence)
     if advice.candidates:
         console.print(_candidates(advice))
+
+
+def show_comparison(comparison: Comparison) -> None:
+    """Print what changed, a table an experiment, and what to know before believing it."""
+    console = _console()
+    _say(console, comparison.sentence)
+    by_experiment: dict[str, list[Sequence[str]]] = {}
+    header, *rows = comparison.table()
+    for experiment, *cells in rows:
+        by_experiment.setdefault(experiment, []).append(cells)
+    for experiment, mine in by_experiment.items():
+        console.print()
+        console.print(_table(header[1:], mine, title=Text(experiment), title_justify="left"))
+    console.print()
+    for told in comparison.unequal:
+        _say(console, f"{MARKS['fail']} {told}")
+    for told in comparison.remarks:
+        _say(console, f"{MARKS['warn']} {told}")
+    _say(console, comparison.method, style="dim")
 
 
 def result_object(result: Result, requests_per_minute: float | None) -> dict[str, Any]:

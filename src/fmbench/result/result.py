@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fmbench.advice import SLO, Advice, advise
+from fmbench.advice import SLO, Advice, Comparison, advise
 from fmbench.errors import ConfigError, FmbenchError, ReportError, RunDirectoryError
 from fmbench.metrics import Figure
 from fmbench.plugins import REPORTERS
@@ -168,6 +168,42 @@ class Result:
         """
         document = repriced(self._folder.document, prices or {}, multiplier=multiplier, region=region)
         return Result(self._folder.told_otherwise(document))
+
+    def compare(
+        self,
+        other: Result | Sequence[Result],
+        *,
+        also: Sequence[Result] = (),
+        metrics: Sequence[str] | None = None,
+        margin: float = 0.0,
+        confidence: float = 0.95,
+        seed: int = 0,
+        unequal: bool = False,
+    ) -> Comparison:
+        """Compare this run, the baseline, with another of the same workloads, the candidate.
+
+        Experiments are paired by name, else by their workload. Each difference has an interval and a verdict: ``worse``,
+        ``better`` or ``no evidence``. With one run a side, chance is judged among requests; with several, among runs.
+
+        Args:
+            other: The candidate; several runs of it as a list.
+            also: Further runs of the baseline.
+            metrics: ``latency_p95``, ``ttft_mean``, ``tps`` …; the usual ones unless given.
+            margin: A change counts where it is shown to be more than this: 0.05 is 5 %.
+            confidence: Of intervals; and that not one ``worse`` or ``better`` of the whole comparison is false.
+            seed: For the draws; the same seed gives the same comparison.
+            unequal: Whether to compare workloads that differ; the comparison says in what.
+
+        Raises:
+            ConfigError: the workloads differ (it says in what), none is on both sides, or an option cannot be.
+        """
+        from fmbench.advice.comparing import Asked, compare  # noqa: PLC0415 - numpy starts threads
+        from fmbench.result.observing import observed  # noqa: PLC0415 - numpy starts threads
+
+        sides = (self, *also), (other,) if isinstance(other, Result) else tuple(other)
+        one, two = ([observed(run) for run in side] for side in sides)
+        asked = Asked(metrics, margin, confidence, seed, unequal)
+        return compare(one, two, asked)
 
     def report(self, reporter: str | _Reporter, directory: str | os.PathLike[str] | None = None) -> Sequence[Path]:
         """Write a report.
