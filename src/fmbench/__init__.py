@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from fmbench.advice import SLO, Advice, Capacity, CapacityAnswer, Comparison
+from fmbench.advice import SLO, Advice, AdviceTable, Capacity, CapacityAnswer, Comparison
 from fmbench.benchmark import Benchmark, Case, Plan, Progress, load_tokenizer
 from fmbench.config import load_config
 from fmbench.errors import (
@@ -38,6 +38,7 @@ from fmbench.validity import Check
 __all__ = [
     "SLO",
     "Advice",
+    "AdviceTable",
     "Benchmark",
     "Capacity",
     "CapacityAnswer",

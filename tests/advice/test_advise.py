@@ -1,5 +1,6 @@
 import json
 import math
+import random
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,6 +36,8 @@ class Tried:
     ttft: Distribution = NONE
     itl: Distribution = NONE
     tpot: Distribution = NONE
+    prompt_tokens: Distribution = field(default_factory=lambda: Distribution(np.full(130, 2000.0), "tokens"))
+    output_tokens: float = 100.0
 
     @property
     def name(self):
@@ -53,6 +56,11 @@ class Tried:
     response_latency = service_latency = latency
 
     @property
+    def usd_per_million_output_tokens(self):
+        per_1000 = self.cost_per_1000_requests_usd
+        return None if per_1000 is None else per_1000 * 1000 / self.output_tokens
+
+    @property
     def cost_per_1000_requests_usd(self):
         price = self.facts.get("usd_per_hour")
         return None if price is None or not self.tps else price * self.facts.get("instance_count", 1) / 3600 / self.tps * 1000
@@ -64,6 +72,88 @@ def test_the_highest_measured_load_that_meets_the_slo_is_taken():
     assert (best.load, best.standing, best.highest) == ("concurrency 4", "met", False)
     assert best.requests_per_minute == pytest.approx(48)
     assert best.instances == math.ceil(600 / 48) == 13
+    assert best.limited_by == "latency_p95_seconds is 5.1 s at concurrency 8, 5 s allowed"
+    assert best.margin == 0
+
+
+def test_where_more_load_only_makes_requests_wait_the_lower_load_is_taken():
+    best = advise([Tried("a", 4, 1, 2.0), Tried("a", 8, 2, 1.9), Tried("a", 16, 4, 1.8)], FIVE).best
+    assert (best.load, best.highest) == ("concurrency 4", False)
+    assert best.limited_by == "throughput: concurrency 16 does no more requests a minute"
+    assert best.margin == pytest.approx(0.8)
+
+
+def test_costs_are_told_by_the_request_and_by_the_token_and_at_the_rate():
+    best = advise([Tried("a", 4, 1, 2.0, {"usd_per_hour": 3.6})], FIVE, requests_per_minute=150).best
+    assert best.usd_per_1000_requests == pytest.approx(0.5)
+    assert best.usd_per_million_input_tokens == pytest.approx(0.5 / 2000 * 1000)
+    assert best.usd_per_million_output_tokens == pytest.approx(0.5 / 100 * 1000)
+    # Two instances for 150 a minute, of which one could do 120.
+    assert (best.instances, best.usd_per_hour) == (2, 7.2)
+    assert best.usd_per_1000_requests_at_rate == pytest.approx(7.2 / (150 * 60) * 1000)
+
+
+def test_an_interval_that_reaches_over_the_limit_is_said():
+    class Wide(Tried):
+        @property
+        def latency(self):
+            return Distribution(np.linspace(1, 5.2, 200), "s")
+
+        response_latency = service_latency = latency
+
+    advice = advise([Wide("a", 4, 1)], FIVE)
+    assert advice.best.sure is False
+    assert any("the 95% interval of latency_p95_seconds reaches to" in told for told in advice.remarks)
+    assert advise([Tried("a", 4, 1)], FIVE).best.sure is True
+
+
+def test_what_is_taken_for_granted_is_said():
+    remarks = advise([Tried("a", 4, 1), Tried("b", None, 1, per_second=2.0)], FIVE, requests_per_minute=600).remarks
+    assert any("fixed number of requests in flight: a at concurrency 4;" in told for told in remarks)
+    assert any("requests spread evenly" in told for told in remarks)
+    assert any("no higher load was measured" in told for told in remarks)
+
+
+def test_the_front_is_what_nothing_beats_in_all_three():
+    tried = [
+        Tried("fast", 1, 1, 1.0, {"usd_per_hour": 10.0}), Tried("fast", 4, 3, 3.0, {"usd_per_hour": 10.0}),
+        Tried("slow", 1, 2, 1.0, {"usd_per_hour": 1.0}), Tried("slow", 4, 4, 0.9, {"usd_per_hour": 1.0}),
+        Tried("dear", 1, 2, 1.0, {"usd_per_hour": 20.0}), Tried("dead", 1, None, None),
+    ]  # fmt: skip
+    advice = advise(tried, FIVE)
+    assert {(one.deployment, one.load) for one in advice.front} == {
+        ("fast", "concurrency 1"), ("fast", "concurrency 4"), ("slow", "concurrency 1"),
+    }  # fmt: skip
+    assert len(advice.points) == 5
+    assert json.dumps(advice.as_dict())
+
+
+def test_several_rates_give_a_table():
+    big = Tried("big", 1, 1, 10.0, {"usd_per_hour": 10.0})
+    small = Tried("small", 1, 1, 1.0, {"usd_per_hour": 2.0, "instance_type": "ml.g5.xlarge"})
+    table = advise([big, small, Tried("late", 1, 9)], FIVE, requests_per_minute=[60, 240, 6000])
+    assert table.rates == (60, 240, 6000)
+    assert [advice.best.deployment for advice in table] == ["small", "small", "big"]
+    assert table.sentence == (
+        "Within latency p95 ≤ 5 s, the cheapest for 60 to 240 requests a minute is 1 to 4 x ml.g5.xlarge; "
+        "6000 requests a minute is 10 x big."
+    )
+    header, *rows = table.table()
+    assert list(header) == ["deployment", "requests/min each", "60/min", "240/min", "6000/min"]
+    assert {row[0]: list(row[2:]) for row in rows} == {
+        "small": ["1 (2.00 USD/h)*", "4 (8.00 USD/h)*", "100 (200.00 USD/h)"],
+        "big": ["1 (10.00 USD/h)", "1 (10.00 USD/h)", "10 (100.00 USD/h)*"],
+        "late": ["misses the SLO"] * 3,
+    }
+    assert json.loads(json.dumps(table.as_dict()))["requests_per_minute"] == [60, 240, 6000]
+    assert str(table).startswith(table.sentence)
+    assert "<td>4 (8.00 USD/h)*</td>" in table._repr_html_()
+    missed = advise([Tried("late", 1, 9)], FIVE, requests_per_minute=[60])
+    assert "80% over the 5 s allowed" in missed.sentence
+    with pytest.raises(ConfigError, match="the list holds no rate"):
+        advise([big], FIVE, requests_per_minute=[])
+    with pytest.raises(ConfigError, match="above 0, not 0"):
+        advise([big], FIVE, requests_per_minute=[60, 0])
 
 
 def test_room_above_the_highest_measured_load_is_said():
@@ -225,6 +315,40 @@ def test_the_table_and_the_page_tell_the_same():
     assert json.loads(json.dumps(advice.as_dict()))["candidates"][0]["instances"] == 5
 
 
+def test_in_a_grid_of_speeds_and_prices_the_right_number_of_the_right_type_is_named():
+    """Against every way of buying: each type, at each load that was measured, as many as are needed."""
+    draw = random.Random(7)
+    types = {f"type-{index}": draw.choice([0.5, 1.2, 4.1, 12.0, 37.7]) for index in range(5)}
+    seen = set()
+    for _ in range(400):
+        tried = [
+            Tried(name, level, draw.uniform(0.5, 8), draw.choice([0.2, 1.0, 2.5, 7.0, 31.0]) * level**0.7,
+                  {"instance_type": name, "usd_per_hour": price, "instance_count": draw.choice([1, 1, 2])})
+            for name, price in types.items() for level in (1, 4, 16)
+        ]  # fmt: skip
+        limit, rate = draw.choice([1.0, 3.0, 5.0]), draw.choice([7, 60, 600, 12_345, 1e6])
+        ways = [
+            (count * one.facts["usd_per_hour"], count, one.deployment)
+            for one in tried
+            if one.seconds <= limit
+            for count in [-(-rate // (one.tps * 60 / one.facts["instance_count"]))]
+        ]
+        best = advise(tried, SLO(latency_p95_seconds=limit), requests_per_minute=rate).best
+        if not ways:
+            assert best is None
+            continue
+        usd_per_hour = min(ways)[0]
+        assert best.usd_per_hour == pytest.approx(usd_per_hour)
+        # Two types may cost the same to the cent.
+        assert any(
+            (best.instances, best.instance_type) == (count, name)
+            for usd, count, name in ways
+            if usd <= usd_per_hour * (1 + 1e-9)
+        )
+        seen.add(best.instance_type)
+    assert len(seen) > 2
+
+
 loads = st.lists(
     st.builds(
         Tried, st.sampled_from("abc"), st.integers(1, 64), st.floats(0.1, 10), st.floats(0.01, 100),
@@ -244,8 +368,7 @@ def test_whatever_was_measured_the_answer_keeps_its_promises(tried, limit, rate)
         chosen = by_name[candidate.experiment]
         assert chosen.seconds <= limit
         assert not any(
-            one.deployment == candidate.deployment and one.concurrency > chosen.concurrency and one.seconds <= limit
-            for one in tried
+            one.deployment == candidate.deployment and one.tps > chosen.tps and one.seconds <= limit for one in tried
         )
         assert (
             (candidate.instances - 1) * candidate.requests_per_minute

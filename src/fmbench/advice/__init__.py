@@ -7,13 +7,16 @@ from fmbench.advice.capacity import Broken, Capacity, CapacityAnswer, answer_of
 from fmbench.advice.choosing import Candidate, Judged, Measured
 from fmbench.advice.comparison import Comparison, Difference
 from fmbench.advice.evidence import Evidence, Values, evidence_of, limits_of, requests_for
+from fmbench.advice.front import Point
 from fmbench.advice.search import Estimate, Probe, Search, Trial
 from fmbench.advice.slo import SLO
+from fmbench.advice.table import AdviceTable
 from fmbench.advice.trying import trial_of
 
 __all__ = [
     "SLO",
     "Advice",
+    "AdviceTable",
     "Broken",
     "Candidate",
     "Capacity",
@@ -24,6 +27,7 @@ __all__ = [
     "Evidence",
     "Judged",
     "Measured",
+    "Point",
     "Probe",
     "Search",
     "Trial",

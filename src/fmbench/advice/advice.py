@@ -6,10 +6,14 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import Any, overload
 
-from fmbench.advice.choosing import Candidate, Judged, Measured, choose
+from fmbench.advice.choosing import Candidate, Judged, Measured, choose, points_of
+from fmbench.advice.front import Point
+from fmbench.advice.remarks import remarks_on
 from fmbench.advice.slo import SLO
+from fmbench.advice.table import AdviceTable
+from fmbench.errors import ConfigError
 
 __all__ = ["Advice", "advise"]
 
@@ -23,12 +27,14 @@ class Advice:
         requests_per_minute: At which rate; ``None`` where none was given.
         candidates: What was tried: prompt sets in their order, in each of them the best first.
         simulated: Whether the figures come from a simulator.
+        points: Every experiment as a choice between latency, throughput and cost, and whether it is on the Pareto front.
     """
 
     slo: SLO
     requests_per_minute: float | None
     candidates: tuple[Candidate, ...]
     simulated: bool = False
+    points: tuple[Point, ...] = ()
 
     @property
     def best(self) -> Candidate | None:
@@ -49,6 +55,16 @@ class Advice:
         answers = [(f"{name}: " if len(sets) > 1 else "") + self._answer(name) for name in sets]
         return ("Simulated: " if self.simulated else "") + " ".join(answers)
 
+    @property
+    def front(self) -> tuple[Point, ...]:
+        """What is beaten by nothing that was measured, in latency, throughput and cost together."""
+        return tuple(point for point in self.points if point.on_front)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What was not measured, and what the answer takes for granted."""
+        return tuple(remarks_on(self.candidates))
+
     def as_dict(self) -> dict[str, Any]:
         """All of it, for JSON."""
         return {
@@ -57,6 +73,8 @@ class Advice:
             "sentence": self.sentence,
             "simulated": self.simulated,
             "candidates": [candidate.as_dict() for candidate in self.candidates],
+            "remarks": list(self.remarks),
+            "points": [point.as_dict() for point in self.points],
         }
 
     def __str__(self) -> str:
@@ -65,13 +83,17 @@ class Advice:
         lines = [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in (header, *rows)
         ]
-        return "\n".join([self.sentence, "", lines[0], "-" * (sum(widths) + 2 * len(widths) - 2), *lines[1:]])
+        remarks = [f"- {told}" for told in self.remarks]
+        rule = "-" * (sum(widths) + 2 * len(widths) - 2)
+        return "\n".join([self.sentence, "", lines[0], rule, *lines[1:], *(["", *remarks] if remarks else [])])
 
     def _repr_html_(self) -> str:
         header, *rows = self._table()
         body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
         head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-        return f"<p>{escape(self.sentence)}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        remarks = "".join(f"<li>{escape(told)}</li>" for told in self.remarks)
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return f"<p>{escape(self.sentence)}</p>{table}{f'<ul>{remarks}</ul>' if remarks else ''}"
 
     def _answer(self, prompts: str) -> str:
         best = self.best_for(prompts)
@@ -90,7 +112,8 @@ class Advice:
         several = len({candidate.prompts for candidate in self.candidates}) > 1
         limits = list(self.slo.as_dict())
         header = ["deployment", *(["prompts"] if several else []), "load", "meets SLO", *self.slo.labels().values()]
-        header += ["requests/min each", "instances", "USD/hour", "USD/1000 requests"]
+        header += ["margin", "requests/min each", "instances", "USD/hour", "USD/1000 requests"]
+        header += ["USD/M input tokens", "USD/M output tokens"]
         rows = [self._row(candidate, limits, several=several) for candidate in self.candidates]
         kept = [place for place in range(len(header)) if any(row[place] != "-" for row in rows)]
         return [[row[place] for place in kept] for row in (header, *rows)]
@@ -103,29 +126,54 @@ class Advice:
             (one.load or "-") + (" (highest measured)" if one.highest else ""),
             {"met": "yes", "missed": "no", "unknown": "not known", "unmeasured": "not measured"}[one.standing],
             *(_number(found[name].value if name in found else None) for name in limits),
+            "-" if one.margin is None else f"{one.margin:.0%}",
             _number(one.requests_per_minute),
             "-" if one.instances is None else f"{one.instances}" + (f" x {one.instance_type}" if one.instance_type else ""),
             _money(one.usd_per_hour),
             _money(one.usd_per_1000_requests),
+            _money(one.usd_per_million_input_tokens),
+            _money(one.usd_per_million_output_tokens),
         ]
 
 
+@overload
 def advise(
     experiments: Iterable[Measured], slo: SLO, *, requests_per_minute: float | None = None, simulated: bool = False
-) -> Advice:
+) -> Advice: ...
+@overload
+def advise(
+    experiments: Iterable[Measured], slo: SLO, *, requests_per_minute: Sequence[float], simulated: bool = False
+) -> AdviceTable: ...
+def advise(
+    experiments: Iterable[Measured],
+    slo: SLO,
+    *,
+    requests_per_minute: float | Sequence[float] | None = None,
+    simulated: bool = False,
+) -> Advice | AdviceTable:
     """Say which measured configuration is the cheapest that keeps to the SLO, and how many of it serve the rate.
 
     Args:
         experiments: What was measured.
         slo: What it has to keep to.
-        requests_per_minute: The rate that has to be served.
+        requests_per_minute: The rate that has to be served; several give a table.
         simulated: Whether the figures come from a simulator.
 
     Raises:
-        ConfigError: the rate is not a number above 0.
+        ConfigError: a rate is not a number above 0, or there is none in the list.
     """
-    candidates = choose(experiments, slo, requests_per_minute=requests_per_minute)
-    return Advice(slo, requests_per_minute, candidates, simulated)
+    seen = tuple(experiments)
+    points = points_of(seen, slo)
+
+    def at(rate: float | None) -> Advice:
+        return Advice(slo, rate, choose(seen, slo, requests_per_minute=rate), simulated, points)
+
+    if requests_per_minute is None or isinstance(requests_per_minute, int | float):
+        return at(requests_per_minute)
+    rates = list(requests_per_minute)
+    if not rates:
+        raise ConfigError("requests_per_minute: the list holds no rate; give one, such as [60, 600]")
+    return AdviceTable(tuple(map(at, rates)))
 
 
 def _recommendation(best: Candidate, slo: SLO, rate: float | None, *, alone: bool) -> str:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Protocol
 
+from fmbench.advice.front import Point, with_front
 from fmbench.advice.slo import SLO, statistic_of
 from fmbench.errors import ConfigError
 from fmbench.metrics import MOST_ERRORS, Distribution, Prices, quantile_of
 from fmbench.types import Facts
 
-__all__ = ["Candidate", "Judged", "Measured", "choose"]
+__all__ = ["Candidate", "Judged", "Measured", "choose", "points_of"]
 
 
 class Measured(Protocol):
@@ -48,6 +49,10 @@ class Measured(Protocol):
     @property
     def cost_per_1000_requests_usd(self) -> float | None: ...
     @property
+    def usd_per_million_output_tokens(self) -> float | None: ...
+    @property
+    def prompt_tokens(self) -> Distribution: ...
+    @property
     def latency(self) -> Distribution: ...
     @property
     def response_latency(self) -> Distribution: ...
@@ -70,11 +75,18 @@ class Judged:
     value: float | None
     reason: str | None = None
     """Why the value is not known."""
+    interval: tuple[float, float] | None = None
+    """The value's 95 % confidence interval, of a percentile."""
 
     @property
     def met(self) -> bool:
         """Whether the value is known and within the limit."""
         return self.value is not None and self.value <= self.limit
+
+    @property
+    def sure(self) -> bool:
+        """Whether the whole interval is within the limit, where there is an interval."""
+        return self.met and (self.interval is None or self.interval[1] <= self.limit)
 
     @property
     def times(self) -> float:
@@ -97,15 +109,22 @@ class Candidate:
         parameters: The generation parameters.
         standing: ``met``; ``missed``; ``unknown``, where a figure the SLO needs is not known; ``unmeasured``.
         reason: Why it is not ``met``.
-        experiment: Which experiment says so: the highest load that meets the SLO, else the one that comes nearest.
-        load: That experiment's load.
+        experiment: Which experiment says so: among the loads that meet the SLO, the one with the most requests a minute; else
+            the one that comes nearest.
+        load: That experiment's load: the candidate's capacity, as far as it was measured.
         highest: Whether no higher load was measured, so that there may be room for more.
         judged: Each limit against what was measured.
+        margin: By which share of its limit the closest value stays below it; 0.2 is 20 %.
+        sure: Whether each percentile's confidence interval stays below its limit too.
+        limited_by: What breaks at the next higher load that was measured, or that there is none.
         requests_per_minute: What one instance does there.
-        instances: How many of them the asked-for rate needs.
+        instances: How many of them the asked-for rate needs, were requests spread evenly over them.
         instance_type: Of what kind.
         usd_per_hour: What these cost an hour; by tokens, what the asked-for rate costs an hour.
-        usd_per_1000_requests: What 1,000 requests cost there.
+        usd_per_1000_requests: What 1,000 requests cost on instances that are kept as busy as it was measured.
+        usd_per_1000_requests_at_rate: The same at the asked-for rate, idle time of whole instances paid for.
+        usd_per_million_input_tokens: What a million prompt tokens cost there, their replies included.
+        usd_per_million_output_tokens: What a million completion tokens cost there, their prompts included.
         verdict: What validity says of that experiment.
     """
 
@@ -118,11 +137,17 @@ class Candidate:
     load: str | None = None
     highest: bool = False
     judged: tuple[Judged, ...] = ()
+    margin: float | None = None
+    sure: bool | None = None
+    limited_by: str | None = None
     requests_per_minute: float | None = None
     instances: int | None = None
     instance_type: str | None = None
     usd_per_hour: float | None = None
     usd_per_1000_requests: float | None = None
+    usd_per_1000_requests_at_rate: float | None = None
+    usd_per_million_input_tokens: float | None = None
+    usd_per_million_output_tokens: float | None = None
     verdict: str | None = None
 
     @property
@@ -137,7 +162,7 @@ class Candidate:
 
 
 def choose(experiments: Iterable[Measured], slo: SLO, *, requests_per_minute: float | None = None) -> tuple[Candidate, ...]:
-    """Find, for each combination that was tried, the highest measured load that meets the SLO.
+    """Find, for each combination that was tried, the measured load that meets the SLO and does the most requests a minute.
 
     Nothing is interpolated: only what was measured is recommended.
 
@@ -154,7 +179,7 @@ def choose(experiments: Iterable[Measured], slo: SLO, *, requests_per_minute: fl
         ConfigError: the rate is not a number above 0.
     """
     if requests_per_minute is not None and not (requests_per_minute > 0 and math.isfinite(requests_per_minute)):
-        raise ConfigError(f"requests_per_minute must be above 0, not {requests_per_minute:g}")
+        raise ConfigError(f"requests_per_minute must be a number above 0, not {requests_per_minute:g}")
     groups: dict[tuple[str, str, str], list[Measured]] = {}
     for experiment in experiments:
         parameters = json.dumps(dict(experiment.parameters), sort_keys=True, default=str)
@@ -175,7 +200,8 @@ def _judge(experiment: Measured, slo: SLO) -> tuple[Judged, ...]:
         q = quantile_of(statistic)
         value = values.mean if q is None else values.quantile(q)
         why = values.why_none(q)
-        judged.append(Judged(name, limit, value, why))
+        interval = None if q is None or value is None else values.interval(q)
+        judged.append(Judged(name, limit, value, why, interval))
     return tuple(judged)
 
 
@@ -187,9 +213,8 @@ def _candidate(group: Sequence[Measured], slo: SLO, rate: float | None) -> Candi
     judged = {experiment.name: _judge(experiment, slo) for experiment in group}
     met = [experiment for experiment in group if all(each.met for each in judged[experiment.name])]
     if met:
-        # Closed and open loads have no common scale, so the highest of each is taken, and the faster of the two.
-        highest = [max(kind, key=_level) for kind in _kinds(met)]
-        return _met(max(highest, key=lambda experiment: experiment.tps or 0.0), group, judged, rate)
+        # The most requests a minute: at a higher load that does fewer, requests only wait.
+        return _met(max(met, key=lambda each: (each.tps or 0.0, _level(each))), group, judged, rate)
     told = [experiment for experiment in group if all(each.value is not None for each in judged[experiment.name])]
     failing = [experiment for experiment in group if any(each.value and not each.met for each in judged[experiment.name])]
     if nearest := min(told or failing, key=lambda e: max(each.times for each in judged[e.name]), default=None):
@@ -199,12 +224,6 @@ def _candidate(group: Sequence[Measured], slo: SLO, rate: float | None) -> Candi
         reasons = [each.reason for each in judged[tried[-1].name] if each.value is None]
         return _unmet(tried[-1], "unknown", reasons[0], judged[tried[-1].name])
     return _unmet(group[0], "unmeasured", group[0].reason or group[0].latency.why_none(), ())
-
-
-def _kinds(experiments: Sequence[Measured]) -> list[list[Measured]]:
-    closed = [experiment for experiment in experiments if experiment.concurrency is not None]
-    opened = [experiment for experiment in experiments if experiment.concurrency is None]
-    return [kind for kind in (closed, opened) if kind]
 
 
 def _met(best: Measured, group: Sequence[Measured], judged: Mapping[str, tuple[Judged, ...]], rate: float | None) -> Candidate:
@@ -218,26 +237,59 @@ def _met(best: Measured, group: Sequence[Measured], judged: Mapping[str, tuple[J
     elif prices.usd_per_hour is not None and instances:
         usd_per_hour = prices.usd_per_hour * instances
     alike = [experiment for experiment in group if (experiment.concurrency is None) == (best.concurrency is None)]
-    return Candidate(
+    above = sorted((one for one in alike if one.tps and _level(one) > _level(best)), key=_level)
+    headroom = [1 - each.value / each.limit for each in judged[best.name] if each.value is not None and each.limit]
+    at_rate = None if usd_per_hour is None or not rate else usd_per_hour / (rate * 60) * 1000
+    candidate = Candidate(
         deployment=best.deployment,
         prompts=best.prompts,
         parameters=best.parameters,
         standing="met",
         experiment=best.name,
         load=best.load,
-        highest=_level(best) >= max(_level(experiment) for experiment in alike if experiment.tps),
+        highest=not above,
         judged=judged[best.name],
+        margin=min(headroom, default=None),
+        sure=all(each.sure for each in judged[best.name]),
+        limited_by=_limited_by(above, judged),
         requests_per_minute=each,
         instances=instances,
         instance_type=best.facts.get("instance_type"),
         usd_per_hour=usd_per_hour,
-        usd_per_1000_requests=per_1000,
+        usd_per_1000_requests_at_rate=at_rate,
         verdict=best.verdict,
+    )
+    return _costed(candidate, best)
+
+
+def _limited_by(above: Sequence[Measured], judged: Mapping[str, tuple[Judged, ...]]) -> str:
+    """What the next higher load breaks; ``above`` are all higher ones, the lowest first."""
+    for one in above:
+        broken = [each for each in judged[one.name] if not each.met]
+        if broken:
+            worst = max(broken, key=lambda each: each.times)
+            if worst.value is None:
+                return f"{worst.name} is not known at {one.load}: {worst.reason}"
+            unit = "" if worst.name == "error_rate" else " s"
+            return f"{worst.name} is {worst.value:.3g}{unit} at {one.load}, {worst.limit:g}{unit} allowed"
+    if above:
+        return f"throughput: {above[-1].load} does no more requests a minute"
+    return "no higher load was measured"
+
+
+def _costed(candidate: Candidate, one: Measured) -> Candidate:
+    """With what requests and tokens cost at its load."""
+    per_1000, tokens = one.cost_per_1000_requests_usd, one.prompt_tokens.mean
+    return replace(
+        candidate,
+        usd_per_1000_requests=per_1000,
+        usd_per_million_input_tokens=per_1000 * 1000 / tokens if per_1000 is not None and tokens else None,
+        usd_per_million_output_tokens=one.usd_per_million_output_tokens,
     )
 
 
 def _unmet(nearest: Measured, standing: Standing, reason: str | None, judged: tuple[Judged, ...]) -> Candidate:
-    return Candidate(
+    candidate = Candidate(
         deployment=nearest.deployment,
         prompts=nearest.prompts,
         parameters=nearest.parameters,
@@ -247,9 +299,38 @@ def _unmet(nearest: Measured, standing: Standing, reason: str | None, judged: tu
         load=nearest.load,
         judged=judged,
         instance_type=nearest.facts.get("instance_type"),
-        usd_per_1000_requests=nearest.cost_per_1000_requests_usd,
         verdict=nearest.verdict,
     )
+    return _costed(candidate, nearest)
+
+
+def points_of(experiments: Iterable[Measured], slo: SLO) -> tuple[Point, ...]:
+    """Every experiment whose latency and rate are known, as a choice; those that nothing beats are on the front."""
+    name = next((limit for limit in slo.as_dict() if limit != "error_rate"), "latency_p95_seconds")
+    metric, statistic = statistic_of(name)
+    q = quantile_of(statistic)
+    points = []
+    for one in experiments:
+        values: Distribution = getattr(one, metric)
+        seconds = values.mean if q is None else values.quantile(q)
+        if seconds is None or not one.tps:
+            continue
+        judged = _judge(one, slo)
+        unknown = any(each.value is None for each in judged)
+        points.append(
+            Point(
+                experiment=one.name,
+                deployment=one.deployment,
+                prompts=one.prompts,
+                load=one.load,
+                latency_seconds=seconds,
+                latency=name,
+                requests_per_minute=one.tps * 60 / Prices.of(one.facts).instances,
+                usd_per_1000_requests=one.cost_per_1000_requests_usd,
+                meets=None if unknown else all(each.met for each in judged),
+            )
+        )
+    return with_front(points)
 
 
 def _rank(candidate: Candidate) -> tuple[float, ...]:

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from fmbench.reporters.charts.view import View
+from fmbench.reporters.rates import rates_for, readable
 from fmbench.reporters.summary import Cell, Column, Table
-from fmbench.reporters.wording import DASH, duration, figures, usd
+from fmbench.reporters.wording import DASH, duration, figures, pairs, percent, usd
 
 if TYPE_CHECKING:
-    from fmbench import Advice, Check, Experiment, Result
+    from fmbench import Advice, AdviceTable, Check, Experiment, Result
+    from fmbench.advice import Candidate
 
-__all__ = ["Answer", "Doubt", "Trust", "answer_of", "trust_in", "unknown_cost"]
+__all__ = ["Answer", "Doubt", "Trust", "answer_of", "prices_changed", "trust_in", "unknown_cost"]
 
 
 class Answer(NamedTuple):
@@ -24,6 +26,10 @@ class Answer(NamedTuple):
     evidence: Table
     """The candidates; without an SLO, the most that each did."""
     remark: str = ""
+    remarks: Sequence[str] = ()
+    """What was not measured, and what the answer takes for granted."""
+    rates: Table | None = None
+    """How many instances of each candidate serve which rate."""
 
 
 def answer_of(result: Result) -> Answer:
@@ -32,7 +38,37 @@ def answer_of(result: Result) -> Answer:
         return _maxima(result)
     advice = result.advise()
     remark = "" if any(one.latency.count for one in result.experiments) else _nothing(result)
-    return Answer(advice.sentence, advised=True, evidence=_candidates(advice), remark=remark)
+    table = rates_for(result) if any(one.standing == "met" for one in advice.candidates) else None
+    return Answer(
+        advice.sentence,
+        advised=True,
+        evidence=_candidates(advice),
+        remark=remark,
+        remarks=list(map(readable, advice.remarks)),
+        rates=None if table is None else _rates(table),
+    )
+
+
+def _rates(table: AdviceTable) -> Table:
+    """A row a candidate, a column a rate; the cheapest of a rate is marked."""
+    rows = table.candidates()
+    first = [same[0] for same in rows]
+    columns = [Column(name="Deployment", cells=[Cell(one.deployment) for one in first], numeric=False)]
+    columns += [column for column in [Column(name="Prompts", cells=[Cell(one.prompts) for one in first], numeric=False)]
+                if not _idle(column)]  # fmt: skip
+    for place, advice in enumerate(table):
+        cells = [_instances(same[place], advice) for same in rows]
+        columns.append(Column(name=f"{advice.requests_per_minute:,g}", group="Requests a minute to be served", cells=cells))
+    return Table(columns, [])
+
+
+def _instances(one: Candidate, advice: Advice) -> Cell:
+    if one.standing != "met" or one.instances is None:
+        return Cell(DASH, title=one.reason or "it does not keep to the SLO")
+    price = "" if one.usd_per_hour is None else f", {usd(one.usd_per_hour)}/h"
+    best = " ✓" if one is advice.best_for(one.prompts) else ""
+    each = "" if one.usd_per_1000_requests_at_rate is None else f"; {usd(one.usd_per_1000_requests_at_rate)} per 1,000 requests"
+    return Cell(f"{one.instances:,}{price}{best}", title=f"{one.instances:,} x {one.instance_type or one.deployment}{each}")
 
 
 def _candidates(advice: Advice) -> Table:
@@ -43,8 +79,13 @@ def _candidates(advice: Advice) -> Table:
         Column(name="Prompts", cells=[Cell(one.prompts) for one in candidates], numeric=False),
         Column(
             name="Load",
-            meaning="the highest measured load that meets the SLO, else the one that comes nearest",
-            cells=[_known(one.load and one.load + (" (highest measured)" if one.highest else "")) for one in candidates],
+            meaning="the measured load with the most requests a minute that meets the SLO, else the one that comes nearest",
+            cells=[
+                _known(one.load and one.load + (" (highest measured)" if one.highest else ""))._replace(
+                    title=readable(one.limited_by or "")
+                )
+                for one in candidates
+            ],
             numeric=False,
         ),
         Column(
@@ -59,10 +100,21 @@ def _candidates(advice: Advice) -> Table:
         columns.append(Column(name=label, cells=cells))
     rates = [_known(None if one.requests_per_minute is None else figures(one.requests_per_minute)) for one in candidates]
     columns.append(Column(name="Requests/min each", meaning="of one instance", cells=rates))
-    if any(one.usd_per_1000_requests is not None for one in candidates):
-        prices = [_known(None if one.usd_per_1000_requests is None else usd(one.usd_per_1000_requests)) for one in candidates]
-        columns.append(Column(name="Cost of 1,000 requests", cells=prices))
+    margins = [_known(None if one.margin is None else percent(one.margin)) for one in candidates]
+    columns.append(Column(name="Margin", meaning="by how much the closest value stays below its limit", cells=margins))
+    for name, attribute, meaning in _PRICES:
+        prices = [getattr(one, attribute) for one in candidates]
+        if any(price is not None for price in prices):
+            cells = [_known(None if price is None else usd(price)) for price in prices]
+            columns.append(Column(name=name, group="Cost of", meaning=meaning, cells=cells))
     return Table([column for column in columns if not _idle(column)], [])
+
+
+_PRICES = (
+    ("1,000 requests", "usd_per_1000_requests", "on instances kept as busy as measured, start-up left out"),
+    ("1 M input tokens", "usd_per_million_input_tokens", "their replies included"),
+    ("1 M output tokens", "usd_per_million_output_tokens", "their prompts included"),
+)
 
 
 def _idle(column: Column) -> bool:
@@ -149,6 +201,17 @@ def unknown_cost(result: Result) -> str:
     every = len(result.cost.deployments)
     told = [reason if len(names) == every else f"{', '.join(names)}: {reason}" for reason, names in where.items()]
     return "; ".join(told) or (result.cost.reason or "")
+
+
+def prices_changed(result: Result) -> str:
+    """How prices were changed after the run; empty where they were not."""
+    told = []
+    for change in result.repriced:
+        parts = [f"{name}: {'not known' if price is None else pairs(price)}" for name, price in change["prices"].items()]
+        parts += [f"times {change['multiplier']:g}"] if change["multiplier"] != 1 else []
+        parts += [f"in {change['region']}"] if change["region"] else []
+        told.append("; ".join(parts) or "nothing")
+    return "" if not told else f"Prices were changed after the run: {'; then '.join(told)}."
 
 
 class Doubt(NamedTuple):

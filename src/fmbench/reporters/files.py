@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic.dataclasses import dataclass
 
+from fmbench.reporters.rates import rates_for
+
 if TYPE_CHECKING:
-    from fmbench import Experiment, Result
+    from fmbench import SLO, Experiment, Result
 
 __all__ = ["Csv", "Json"]
 
@@ -63,8 +65,10 @@ def _document(result: Result) -> dict[str, Any]:
         "validity": [check.as_dict() for check in result.validity],
         "slo": None if result.slo is None else result.slo.as_dict(),
         "advice": None if advice is None else advice.as_dict(),
+        "instances": None if (table := rates_for(result)) is None else table.as_dict(),
+        "repriced": result.repriced,
         "cost": result.cost,
-        "experiments": [_experiment(one) for one in result.experiments],
+        "experiments": [_experiment(one) | _goodput(one, result.slo) for one in result.experiments],
         "deployments": result.deployments,
         "prompt_sets": result.prompt_sets,
         "problems": result.problems,
@@ -81,6 +85,10 @@ def _experiment(one: Experiment) -> dict[str, Any]:
         "errors": [{"kind": kind, "count": seen.count, "first_message": seen.message} for kind, seen in one.errors.items()],
         "reasons": dict(one.reasons),
     }
+
+
+def _goodput(one: Experiment, slo: SLO | None) -> dict[str, Any]:
+    return {} if slo is None else {"goodput": one.goodput(slo), "good_share": one.good_share(slo)}
 
 
 def _plain(value: Any) -> Any:

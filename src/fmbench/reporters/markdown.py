@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from pydantic.dataclasses import dataclass
 
-from fmbench.reporters.answer import Trust, answer_of, trust_in, unknown_cost
+from fmbench.reporters.answer import Answer, Trust, answer_of, prices_changed, trust_in, unknown_cost
+from fmbench.reporters.rates import read_as, slo_of
 from fmbench.reporters.summary import Table, summary_table
 from fmbench.reporters.wording import DASH, bare, duration, usd
 
@@ -45,12 +46,47 @@ def _lines(result: Result) -> Iterator[str]:
     yield from _table(answer.evidence)
     if answer.remark:
         yield from (_plain(answer.remark), "")
+    if prices := prices_changed(result):
+        yield from (_plain(prices), "")
+    yield from _evidence(answer, result)
     yield from _trust(trust_in(result))
     yield from ("## Summary", "")
     yield from _table(summary_table(result)) if result.experiments else ("The run has no experiment.", "")
     yield from _cost(result)
     yield from _deployments(result)
     yield from _errors(result)
+
+
+def _evidence(answer: Answer, result: Result) -> Iterator[str]:
+    if answer.rates is not None:
+        yield from ("## Instances for a rate", "", "How many instances serve so many requests a minute within the SLO.", "")
+        yield from _table(answer.rates)
+    if answer.remarks:
+        yield from (
+            "## What was not measured, and what is taken for granted",
+            "",
+            *(f"- {_plain(told)}" for told in answer.remarks),
+            "",
+        )
+    points = result.advise(slo_of(result)).points if result.experiments else ()
+    if points:
+        yield from (
+            "## Latency, throughput and cost",
+            "",
+            "* marks the Pareto front: nothing measured beats it in all three.",
+            "",
+        )
+        yield from _rows(
+            ("Deployment", "Prompts", "Load", read_as(points[0].latency), "Requests/min", "Cost of 1,000 requests", "Front"),
+            (False, False, False, True, True, True, False),
+            (
+                (
+                    one.deployment, one.prompts, one.load, duration(one.latency_seconds), bare(one.requests_per_minute),
+                    DASH if one.usd_per_1000_requests is None else usd(one.usd_per_1000_requests), "*" if one.on_front else "",
+                )
+                for one in points
+            ),
+        )  # fmt: skip
 
 
 def _table(table: Table) -> Iterator[str]:

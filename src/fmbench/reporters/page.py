@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 
-from fmbench.reporters.answer import answer_of, trust_in, unknown_cost
+from fmbench.reporters.answer import answer_of, prices_changed, trust_in, unknown_cost
 from fmbench.reporters.charts import Chart, charts_of
 from fmbench.reporters.charts.ink import rendered, settings
 from fmbench.reporters.inline import inlined
@@ -35,6 +35,7 @@ _PLAIN_BYTES, _PACKED_BYTES = 60_000, 400_000
 """Up to the first, numbers are in the page as they are; above, compressed, but no more of them than the second."""
 
 _PARTS = {
+    "decision": "The evidence",
     "load": "Throughput and latency as the load rises",
     "prompts": "Prompts and latency",
     "tokens": "The first token, and those after it",
@@ -72,12 +73,15 @@ class _Drawn(NamedTuple):
 def _page(result: Result, bin_tokens: int | None) -> str:
     charts = [_drawn(chart) for chart in charts_of(result, bin_tokens=bin_tokens)] if result.experiments else []
     parts = {part: [drawn for drawn in charts if _part(drawn.chart) == part] for part in _PARTS}
+    answer = answer_of(result)
     return _template().render(
         result=result,
-        answer=answer_of(result),
+        answer=answer,
         trust=trust_in(result),
         summary=summary_table(result),
+        decision=parts.pop("decision"),
         parts=[(part, _PARTS[part], drawn) for part, drawn in parts.items() if drawn],
+        prices=prices_changed(result),
         errors=_errors(result),
         state=_state(result),
         unknown_cost=unknown_cost(result),
@@ -85,6 +89,8 @@ def _page(result: Result, bin_tokens: int | None) -> str:
 
 
 def _part(chart: Chart) -> str:
+    if chart.name in ("latency_by_throughput", "price_performance", "cost_by_requests"):
+        return "decision"
     if chart.name.startswith(("ttft", "itl")):
         return "tokens"
     return "load" if chart.name.endswith(("_by_concurrency", "_by_rate")) else "prompts"

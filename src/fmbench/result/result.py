@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
-from fmbench.advice import SLO, Advice, Comparison, advise
+from fmbench.advice import SLO, Advice, AdviceTable, Comparison, advise
 from fmbench.errors import ConfigError, FmbenchError, ReportError, RunDirectoryError
 from fmbench.metrics import Figure
 from fmbench.plugins import REPORTERS
@@ -136,19 +136,27 @@ class Result:
         """What the run cost, with and without start-up."""
         return cost_of(self.deployments, self._usd_of_tokens)
 
-    def advise(self, slo: SLO | None = None, *, requests_per_minute: float | None = None) -> Advice:
+    @overload
+    def advise(self, slo: SLO | None = None, *, requests_per_minute: float | None = None) -> Advice: ...
+    @overload
+    def advise(self, slo: SLO | None = None, *, requests_per_minute: Sequence[float]) -> AdviceTable: ...
+    def advise(
+        self, slo: SLO | None = None, *, requests_per_minute: float | Sequence[float] | None = None
+    ) -> Advice | AdviceTable:
         """Say which measured configuration is the cheapest that keeps to an SLO, and how many instances serve a rate.
 
         Args:
             slo: The limits; the run's own where none are given.
-            requests_per_minute: The rate to be served.
+            requests_per_minute: The rate to be served; a list of rates gives a table.
 
         Raises:
-            ConfigError: there is no SLO, or the rate is not above 0.
+            ConfigError: there is no SLO, or a rate is not above 0.
         """
         wanted = slo or self.slo
         if wanted is None:
             raise ConfigError("slo: nothing says what is fast enough; give one, such as SLO(latency_p95_seconds=5)")
+        if requests_per_minute is None or isinstance(requests_per_minute, int | float):
+            return advise(self.experiments, wanted, requests_per_minute=requests_per_minute, simulated=self.simulated)
         return advise(self.experiments, wanted, requests_per_minute=requests_per_minute, simulated=self.simulated)
 
     def with_prices(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fmbench.reporters.charts.chart import Chart, Panel
+from fmbench.reporters.charts.decision import cost_by_requests, latency_throughput, price_performance
 from fmbench.reporters.charts.distributions import itl_distribution, latency_distribution, prompt_lengths, ttft_distribution
 from fmbench.reporters.charts.lengths import across_deployments, latency_by_prompt_tokens, token_length_effect
 from fmbench.reporters.charts.loads import latency_by_load, throughput_by_load
@@ -25,7 +26,11 @@ def charts_of(result: Result, *, bin_tokens: int | None = None) -> list[Chart]:
     """
     view = View(result)
     across = across_deployments(view, bin_tokens)
+    cost = cost_by_requests(view)
     return [
+        latency_throughput(view),
+        price_performance(view),
+        *([] if cost is None else [cost]),
         *throughput_by_load(view),
         *latency_by_load(view),
         prompt_lengths(view, bin_tokens),
