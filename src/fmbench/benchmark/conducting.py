@@ -127,7 +127,10 @@ class Conductor:
         self.tell("prompts")
         try:
             for one in self._asked:
-                drawn = await self._prompts(one, _tokenizer(one, None))
+                tokenizer = _tokenizer(one, None)
+                if tokenizer is None and getattr(one.prompts.source, "needs_tokenizer", False):
+                    continue  # the endpoint may bring one
+                drawn = await self._prompts(one, tokenizer)
                 one.load.arranged(drawn.prompts)  # what it lacks must be said before anything is sent
                 self.used[one.name] = drawn
         except FmbenchError as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from fmbench.prompts.dataset import Dataset
+from fmbench.prompts.lengths import PROFILES, Fixed, LogNormal, Normal, Uniform
 from fmbench.prompts.python_topics import PythonTopics
+from fmbench.prompts.synthetic import Synthetic
 
-__all__ = ["Dataset", "PythonTopics"]
+__all__ = ["PROFILES", "Dataset", "Fixed", "LogNormal", "Normal", "PythonTopics", "Synthetic", "Uniform"]

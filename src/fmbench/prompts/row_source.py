@@ -115,6 +115,11 @@ class RowSource:
         """How many rows were left out, by reason; with the prompts they make all rows."""
         return self._drawn[1]
 
+    @property
+    def needs_tokenizer(self) -> bool:
+        """Whether nothing can be drawn before there is a tokenizer, which an endpoint may bring along."""
+        return self.tokens is not None and self.tokenizer is None
+
     def counted_by(self, tokenizer: Tokenizer) -> Self:
         """The same prompts, counted by ``tokenizer`` unless this source has one of its own."""
         return self if self.tokenizer is not None else self._with(tokenizer=tokenizer)
