@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fmbench.calibration.budget import Budget
 from fmbench.calibration.errors import Level, Spread
 from fmbench.calibration.measuring import Calibration
+from fmbench.metrics import Distribution
 from fmbench.reporters.charts.axes import cumulative, level_ticks
 from fmbench.reporters.charts.chart import Chart, Panel, Series
 from fmbench.reporters.charts.ink import INK, Mark, mark
@@ -96,7 +97,7 @@ def _draw_spread(
         spread = error(level)
         if spread is None:
             continue
-        values, shares = cumulative(np.maximum(np.abs(spread.values) * 1e3, LEAST_MS))
+        values, shares = cumulative(Distribution(np.maximum(np.abs(spread.values) * 1e3, LEAST_MS), "ms"))
         look = looks[level.streams]
         axes.step(values, shares, where="post", color=look.colour, linestyle=look.line)
     _log_milliseconds(axes, "x")

@@ -58,8 +58,8 @@ async def _serve(heard: IO[bytes], said: IO[bytes], told: dict[str, Any]) -> Non
         try:
             adopt_main(told["main"])
         except BaseException as error:  # noqa: BLE001 - whatever the program does when it is imported
-            said = str(error) or type(error).__name__
-            say("failed", ConfigError(f"workers: a worker imports this program, and that failed: {said}"))
+            why = str(error) or type(error).__name__
+            say("failed", ConfigError(f"workers: a worker imports this program, and that failed: {why}"))
             return
     say("up", os.getpid())
     while True:
