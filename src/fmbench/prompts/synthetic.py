@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 from pydantic import ConfigDict, NonNegativeInt, PositiveInt, field_validator
 from pydantic.dataclasses import dataclass
 
-from fmbench import ConfigError, Prompt, Tokenizer, load_tokenizer
+from fmbench import ConfigError, Prompt, Tokenizer, checked, load_tokenizer
 from fmbench.prompts.lengths import PROFILES, Lengths, lengths_of
 from fmbench.prompts.writing import Draft, Writer
 
@@ -26,6 +26,7 @@ class _Pair(NamedTuple):
     weight: float
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", arbitrary_types_allowed=True))
 class Synthetic:
     """Prompts of random words, exact in the tokenizer's own count, and no two alike, so that no prefix cache answers.
