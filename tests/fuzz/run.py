@@ -8,7 +8,17 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-NAMES = ("events", "completion_events", "completion_whole", "http", "connection", "tls_records", "request")
+NAMES = (
+    "events",
+    "completion_events",
+    "completion_whole",
+    "event_stream",
+    "event_stream_headers",
+    "http",
+    "connection",
+    "tls_records",
+    "request",
+)
 
 
 def main():

@@ -10,13 +10,15 @@ import re
 import shutil
 import socket
 import ssl
+import struct
 import subprocess
 import tempfile
 from pathlib import Path
+from zlib import crc32
 
 from fmbench import ConfigError, Head, InvokeError
 from fmbench.invokers.completions import EventDecoder, WholeDecoder
-from fmbench.wire import EventReader
+from fmbench.wire import EventReader, EventStreamReader
 from fmbench.wire.clock import KernelClock
 from fmbench.wire.connection import Connection
 from fmbench.wire.origin import origin_of
@@ -98,6 +100,51 @@ def completion_events(data):
 def completion_whole(data):
     whole, pieces = cut(data)
     assert completed(WholeDecoder(), pieces) == completed(WholeDecoder(), [whole])
+
+
+# AWS's event streams.
+
+
+def messages_read(pieces):
+    reader = EventStreamReader()
+    found = [(dict(one.headers), one.payload) for piece in pieces for one in reader.feed(piece)]
+    try:
+        reader.close()
+    except InvokeError as error:
+        return found, error.kind
+    return found, None
+
+
+def framed(payload):
+    """A message with one header; its checksums are right, which no fuzzer would guess."""
+    raw = b"\x05:kind\x07\x00\x04Part"
+    start = struct.pack(">II", 16 + len(raw) + len(payload), len(raw))
+    whole = start + struct.pack(">I", crc32(start)) + raw + payload
+    return whole + struct.pack(">I", crc32(whole))
+
+
+def event_stream(data):
+    """Anything is read the same however it is cut; what is framed comes out as it went in; a flipped bit is noticed."""
+    whole, pieces = cut(data)
+    assert messages_read(pieces) == messages_read([whole])
+    stream = b"".join(map(framed, pieces))
+    sent = [({":kind": "Part"}, piece) for piece in pieces]
+    step = 1 + sum(data) % 40
+    assert messages_read([stream[at : at + step] for at in range(0, len(stream), step)]) == (sent, None)
+    spoilt = bytearray(stream)
+    spoilt[int.from_bytes(whole[:2]) % len(stream)] ^= 1 << len(whole) % 8
+    found, kind = messages_read([bytes(spoilt)])
+    assert kind in {"protocol", "incomplete"}
+    assert found == sent[: len(found)]
+
+
+def event_stream_headers(data):
+    """Headers of any kind, in a message that is sound: they are read, or refused as a whole."""
+    raw = data[:65_000]
+    start = struct.pack(">II", 16 + len(raw), len(raw))
+    message = start + struct.pack(">I", crc32(start)) + raw
+    found, kind = messages_read([message + struct.pack(">I", crc32(message))])
+    assert (len(found), kind) in {(1, None), (0, "protocol")}
 
 
 # HTTP.
@@ -291,7 +338,9 @@ def request(data):
 
 TARGETS = {
     target.__name__: target
-    for target in (events, completion_events, completion_whole, http, connection, tls_records, request)
+    for target in (
+        events, completion_events, completion_whole, event_stream, event_stream_headers, http, connection, tls_records, request,
+    )
 }  # fmt: skip
 
 
@@ -320,6 +369,7 @@ _HTTP = [
 ]
 SEEDS = {
     "events": [
+        with_cuts(b"data: a\r\ndata:b\n\n", 8),
         with_cuts(b"\xef\xbb\xbfdata: a\r\ndata:b\r\rdata\n\n: c\nid: 1\nevent: x\ndata: d", 3, 9, 14),
         with_cuts(_STREAM, 20),
     ],
@@ -329,6 +379,8 @@ SEEDS = {
         with_cuts(b'data: {"error": {"message": "x"}}\n\ndata: {"object": "error"}\n\n', 33),
     ],
     "completion_whole": [with_cuts(json.dumps(_WHOLE).encode(), 7), with_cuts(b'{"error": "x"}')],
+    "event_stream": [with_cuts(b"one two three", 3, 7), with_cuts(framed(b"hello") + framed(b""), 20)],
+    "event_stream_headers": [b"\x02ab" + bytes([kind]) + b"\x00\x02" * 9 for kind in range(10)],
     "http": [with_cuts(one, 10, 40) for one in _HTTP],
     "connection": [with_cuts(one, 10, 40) for one in _HTTP],
     "tls_records": [with_cuts(b"hello" * 9, 1, 2, 30), with_cuts(b"x" * 40_000, 20_000)],

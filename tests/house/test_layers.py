@@ -135,3 +135,16 @@ def test_no_name_is_vague():
     assert [
         path for path in FILES if any(vague.search(part.removesuffix(".py")) for part in path.relative_to(SOURCE).parts)
     ] == []
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if room_of(path) in ADAPTERS], ids=lambda path: str(path.relative_to(SOURCE))
+)
+def test_options_that_pydantic_checks_are_told_in_one_line(path):
+    """``@checked`` stands above pydantic's ``@dataclass``, so that a mistake is a ConfigError."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    if not any(isinstance(node, ast.ImportFrom) and node.module == "pydantic.dataclasses" for node in tree.body):
+        return
+    for node in (node for node in tree.body if isinstance(node, ast.ClassDef)):
+        names = [ast.unparse(one).partition("(")[0] for one in node.decorator_list]
+        assert "dataclass" not in names or names[-2:] == ["checked", "dataclass"], node.name

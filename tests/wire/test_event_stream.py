@@ -93,7 +93,9 @@ def test_a_flipped_bit_is_noticed_wherever_it_is_and_what_came_before_is_kept(da
     with pytest.raises(InvokeError, match="damaged") as caught:
         reader.close()
     assert caught.value.kind == "protocol"
+    held = len(reader._held)
     assert reader.feed(message(b"three")) == []
+    assert len(reader._held) == held
     buffer = EventStreamBuffer()
     buffer.add_data(bytes(spoilt))
     with pytest.raises(ChecksumMismatch):

@@ -55,6 +55,11 @@ def test_whatever_is_signed_it_is_botocores(method, path, headers, body):
     assert ours(method, path, headers, body) == theirs(method, path, headers, body)
 
 
+@pytest.mark.parametrize("query", ["b=2&a=1", "a=2&a=1&ab=", "a", "b=x%20y&a", "a-b=1&a=2", ""])
+def test_a_query_is_signed_in_order(query):
+    assert ours("GET", f"/x?{query}", body=b"") == theirs("GET", f"/x?{query}", body=b"")
+
+
 def test_days_seconds_and_new_credentials_are_followed():
     signer = Signer(Credentials(**KEYS), region="us-east-1", service="sagemaker")
     signable = Signable("POST", "/", host=HOST, headers={}, body=b"")

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 from pydantic.dataclasses import dataclass
 
-from fmbench import ConfigError, Endpoint, Run
+from fmbench import ConfigError, Endpoint, Run, checked
 from fmbench.deployers.priced import STRICT, Priced
 from fmbench.deployers.serving import Server, free_port, serving
 from fmbench.invokers import OpenAI
@@ -24,6 +24,7 @@ STOP_SECONDS = 5.0
 MODEL = "simulated"
 
 
+@checked
 @dataclass(frozen=True, config=STRICT)
 class Simulator(Priced):
     """Serves a model of an inference server over HTTP, in a child process; its figures are labelled simulated.

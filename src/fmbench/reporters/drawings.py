@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 
+from fmbench import checked
 from fmbench.reporters.charts import charts_of
 from fmbench.reporters.charts.ink import rendered, settings
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Charts"]
 
 
+@checked
 @dataclass(frozen=True)
 class Charts:
     """Writes ``charts/NAME.svg`` (or ``.png``) and, beside it, ``charts/NAME.csv`` with the numbers that it shows.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic.dataclasses import dataclass
 
+from fmbench import checked
 from fmbench.reporters.rates import rates_for
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Csv", "Json"]
 
 
+@checked
 @dataclass(frozen=True)
 class Csv:
     """Writes ``summary.csv``: one row an experiment, units in the columns' names, nothing where a figure is not known."""
@@ -26,6 +28,7 @@ class Csv:
         return [path]
 
 
+@checked
 @dataclass(frozen=True)
 class Json:
     """Writes ``summary.json``: all that a machine may want to know of a run but its single requests; unknown is null."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic.dataclasses import dataclass
 
+from fmbench import checked
 from fmbench.reporters.answer import Answer, Trust, answer_of, prices_changed, trust_in, unknown_cost
 from fmbench.reporters.rates import read_as, slo_of
 from fmbench.reporters.summary import Table, summary_table
@@ -22,6 +23,7 @@ __all__ = ["Markdown"]
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~])")
 
 
+@checked
 @dataclass(frozen=True)
 class Markdown:
     """Writes ``report.md``: the answer, how far to trust it, the summary, the cost, what failed."""

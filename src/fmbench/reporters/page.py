@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 
+from fmbench import checked
 from fmbench.reporters.answer import answer_of, prices_changed, trust_in, unknown_cost
 from fmbench.reporters.charts import Chart, charts_of
 from fmbench.reporters.charts.ink import rendered, settings
@@ -42,6 +43,7 @@ _PARTS = {
 }
 
 
+@checked
 @dataclass(frozen=True)
 class Html:
     """Writes ``report.html``: the answer, how far to trust it, the summary, and every chart with its numbers.

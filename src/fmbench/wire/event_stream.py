@@ -53,9 +53,11 @@ class EventStreamReader:
 
     def feed(self, data: bytes) -> list[Message]:
         """The messages that these bytes complete; ``close`` says whether what came was sound."""
-        self._held += data
         messages: list[Message] = []
-        if len(self._held) < self._needed or self._failure is not None:
+        if self._failure is not None:
+            return messages
+        self._held += data
+        if len(self._held) < self._needed:
             return messages
         place, held = 0, bytes(self._held)
         try:

@@ -46,7 +46,8 @@ class Signable:
         self._method = method
         # Encoded twice, since AWS decodes once before it compares; of all services only S3 does not.
         self._path = quote(plain or "/", safe="/~")
-        self._query = "&".join(sorted(pair if "=" in pair else f"{pair}=" for pair in query.split("&") if pair))
+        pairs = sorted(pair.partition("=") for pair in query.split("&") if pair)
+        self._query = "&".join(f"{name}={value}" for name, _, value in pairs)
         self._headers = {name.lower(): " ".join(value.split()) for name, value in headers.items()} | {"host": host}
         self._body_hash = hashlib.sha256(body).hexdigest()
 
