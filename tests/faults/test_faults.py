@@ -5,15 +5,18 @@ Each is one record with its kind, the times so far and the text so far, and the 
 
 import gzip
 import json
+import struct
 import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from zlib import crc32
 
 import pytest
 
 from fmbench import Benchmark, Concurrency, Prompt
 from fmbench.deployers import ExistingEndpoint
 from fmbench.invokers import OpenAI
+from fmbench.invokers.sagemaker import SageMaker
 from fmbench.recording import read_table
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the server asks Linux what its client has read")
@@ -169,10 +172,10 @@ UNSTREAMED = {
 }
 
 
-def measured(server, directory, invoker=None):
+def measured(server, directory, invoker=None, *, path="", facts=None):
     """A run of the four prompts, one after another: its records by prompt."""
     result = Benchmark(
-        deployers=ExistingEndpoint(server.url),
+        deployers=ExistingEndpoint(server.url + path, facts=facts or {}),
         prompts=PROMPTS,
         loads=Concurrency(1, requests=len(PROMPTS)),
         invoker=invoker or OpenAI(),
@@ -300,3 +303,56 @@ def test_a_connection_closed_as_the_request_comes_is_a_reset_that_names_the_reme
     assert_went_on(records, server)
     assert records["fault"]["error_kind"] == "reset"
     assert "promised to keep it; set keep_alive=False" in records["fault"]["error_message"]
+
+
+def message(payload, headers=None):
+    """A message of AWS's event stream, in a chunk."""
+    named = headers or {":message-type": "event", ":event-type": "PayloadPart"}
+    raw = b"".join(
+        bytes([len(name)]) + name.encode() + b"\x07" + struct.pack(">H", len(value)) + value.encode()
+        for name, value in named.items()
+    )
+    start = struct.pack(">II", 16 + len(raw) + len(payload), len(raw))
+    framed = start + struct.pack(">I", crc32(start)) + raw + payload
+    return chunk(framed + struct.pack(">I", crc32(framed)))
+
+
+def line(text, finish=None):
+    choice = {"index": 0, "delta": {"content": text} if text else {}, "finish_reason": finish}
+    return message(json.dumps({"choices": [choice]}).encode() + b"\n")
+
+
+AWS_HEAD = HEAD.replace(b"text/event-stream", b"application/vnd.amazon.eventstream")
+DIED = {":message-type": "exception", ":exception-type": "ModelStreamError"}
+SPOILT = line("c").replace(b"choices", b"choicfs")
+AWS_FAULTS = {
+    "a flipped bit": Fault(
+        says(AWS_HEAD, line("a "), line("b "), SPOILT, line("d"), LAST), "protocol", "its checksum is wrong", 200, 2
+    ),
+    "an exception in mid-stream": Fault(
+        says(AWS_HEAD, line("a "), line("b "), message(b'{"Message": "out of memory"}', DIED), LAST),
+        "model_error", "ModelStreamError: out of memory", 200, 2,
+    ),
+    "a stream that ends within a message": Fault(
+        says(AWS_HEAD, line("a "), line("b "), chunk(b"\0\0\0\x40"), LAST), "incomplete", "within a message", 200, 2
+    ),
+    "the model's own error": Fault(
+        says(whole(b"424 F", b"x-amzn-ErrorType: ModelError\r\n", b'{"OriginalMessage": "CUDA", "OriginalStatusCode": 500}')),
+        "model_error", "the model answered 500: CUDA", 424,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", AWS_FAULTS)
+def test_a_fault_behind_sagemaker_is_one_record_too(name, faulty, tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret-key")
+    fault = AWS_FAULTS[name]
+    good = [AWS_HEAD, line("one "), line("two "), line("three"), line("", "stop"), LAST]
+    with faulty(fault.script, good) as server:
+        records = measured(
+            server, tmp_path / "run", SageMaker(dialect="openai"), path="/endpoints/e", facts={"region": "us-west-2"}
+        )
+    assert_went_on(records, server)
+    assert_told(records["fault"], fault)
+    assert all(record["sign_ns"] > 0 for record in records.values())

@@ -58,7 +58,7 @@ class Failures:
 
     def not_completion(self, what: str, body: bytes, status: int | None = None) -> InvokeError:
         """The error for something else than a completion; ``what`` says what it is instead."""
-        return InvokeError("decode", f"{what}: {self._shortened(body)}", status)
+        return InvokeError("decode", f"{what}: {self.shortened(body)}", status)
 
     def not_events(self, head: Head, body: bytes) -> InvokeError | None:
         """The error for a body that is no event stream at all; ``None`` where it may be one."""
@@ -66,7 +66,7 @@ class Failures:
             return InvokeError("decode", told, head.status)
         if body.lstrip()[:1] in (b"{", b"["):
             what = "a whole JSON document came instead of an event stream; is streaming supported there?"
-            return InvokeError("decode", f"{what} {self._shortened(body)}", head.status)
+            return InvokeError("decode", f"{what} {self.shortened(body)}", head.status)
         return None
 
     def _told(self, head: Head, body: bytes) -> str:
@@ -76,12 +76,12 @@ class Failures:
             message = None
         if message is None and 300 <= (head.status or 0) < 400:
             message = f"a redirect to {self._place(head)}, which is not followed: use that address"
-        return message or not_json(head, body) or self._shortened(body) or "no message"
+        return message or not_json(head, body) or self.shortened(body) or "no message"
 
     def _place(self, head: Head) -> str:
         """Where a redirect leads, without what may be secret in it."""
         location = head.headers.get("location")
-        return "nowhere" if not location else self._shortened(_SECRET_PARTS.sub("", location))
+        return "nowhere" if not location else self.shortened(_SECRET_PARTS.sub("", location))
 
     def _message(self, reply: Any) -> str | None:
         """What a server says went wrong, in any of the usual shapes."""
@@ -90,9 +90,10 @@ class Failures:
         error = reply.get("error", reply)
         if isinstance(error, dict):
             error = error.get("message") or error.get("detail") or error.get("type") or error.get("code")
-        return None if error is None else self._shortened(error if isinstance(error, str) else str(error))
+        return None if error is None else self.shortened(error if isinstance(error, str) else str(error))
 
-    def _shortened(self, text: bytes | str) -> str:
+    def shortened(self, text: bytes | str) -> str:
+        """A server's words in one line, not too long, without what must stay secret."""
         text = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
         text = " ".join(text.split())
         for secret in self._secrets:

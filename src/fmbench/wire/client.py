@@ -18,6 +18,7 @@ from fmbench.wire.origin import origin_of
 from fmbench.wire.proxies import refuse_proxy
 from fmbench.wire.reply import Sink
 from fmbench.wire.request import Prepared, prepared_request
+from fmbench.wire.signatures import Signable
 from fmbench.wire.tls import client_context
 
 __all__ = ["Client", "connect"]
@@ -154,6 +155,10 @@ class Client:
         """
         named = self._headers | {name.lower(): (name, value) for name, value in headers.items()}
         return prepared_request(self._origin, method, path, dict(named.values()), body, once=self._once)
+
+    def signable(self, method: str, path: str, *, headers: Mapping[str, str] = NONE, body: bytes = b"") -> Signable:
+        """The same request as ``Signer`` signs it; ``headers`` are those that the signature is to cover."""
+        return Signable(method, self._origin.path + path, host=self._origin.authority, headers=headers, body=body)
 
     async def send(self, prepared: Prepared, sink: Sink) -> None:
         """Send a request and hand its reply to ``sink``, piece by piece; ends with the reply's end.

@@ -31,6 +31,10 @@ class Prepared:
     head_only: bool = False
     """Whether it is a ``HEAD``, whose reply has no body whatever its head says."""
 
+    def with_lines(self, lines: bytes) -> Prepared:
+        """The same with more lines in its head, such as a signature's; they are sent as they are, without a last line end."""
+        return Prepared(self.before_id, b"\r\n" + lines + self.after_id, self.head_only)
+
     def with_id(self, request_id: str) -> bytes:
         """The whole request as bytes.
 
