@@ -14,7 +14,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from fmbench import ConfigError, Endpoint, Exchange, Head, InvokeError, Parameters, Prompt, Usage
-from fmbench.invokers.sagemaker import SageMaker
+from fmbench.invokers.sagemaker import SageMaker, _Chain, _region_of, _renew
 
 HELLO = Prompt(id="p", text="hi", tokens=1)
 STREAMED = {":message-type": "event", ":event-type": "PayloadPart", ":content-type": "application/octet-stream"}
@@ -265,7 +265,68 @@ def test_what_cannot_be_told_is_refused(monkeypatch):
 
 
 def test_the_region_may_stand_in_the_address():
-    from fmbench.invokers.sagemaker import _region_of
-
     url = "https://runtime.sagemaker.eu-central-1.amazonaws.com/endpoints/e"
     assert _region_of(Endpoint(name="e", url=url)) == "eu-central-1"
+
+
+def test_a_line_has_the_time_of_the_piece_that_completed_it_wherever_it_began():
+    first, second, last = (token.strip() for token in TOKENS)  # the last line has no end
+    messages = [
+        message(first[:20]),
+        message(first[20:] + b"\n" + second + b"\n"),
+        message(b"\n"),
+        message(last),
+    ]  # no end of line
+    reply, _, _, _ = answered(streamed(*messages))
+    assert [(delta.piece, delta.text) for delta in reply.deltas] == [(1, " a"), (1, " b"), (3, "")]
+    assert reply.text == " a b"
+
+
+def test_the_token_that_ends_a_reply_is_no_text_of_it():
+    end = b'data:{"token":{"text":"</s>","special":true},"generated_text":" a","details":{"finish_reason":"eos_token"}}\n\n'
+    reply, _, _, _ = answered(streamed(message(b"data:" + TOKENS[0]), message(end)), dialect="tgi")
+    assert (reply.text, reply.finish_reason) == (" a", "eos_token")
+    assert [delta.tokens for delta in reply.deltas] == [1, 1]
+
+
+def test_a_reply_that_ends_with_an_error_is_a_failure():
+    end = b'{"token":{"id":-1,"text":""},"generated_text":" a","details":{"finish_reason":"error"}}\n'
+    error, deltas, _, _ = answered(streamed(message(TOKENS[0]), message(end)))
+    assert (error.kind, [delta.text for delta in deltas]) == ("model_error", [" a"])
+
+
+def test_credentials_are_renewed_while_it_measures(monkeypatch):
+    async def main():
+        server = Server(LMI)
+        async with server.up() as url:
+            endpoint = Endpoint(name="e", url=url, facts={"region": "us-west-2"})
+            async with SageMaker(dialect="lmi").connect(endpoint, concurrency=1) as session:
+                request = session.encode(HELLO, Parameters())
+                found = [Frozen("first"), RuntimeError("no network"), *[Frozen("second")] * 1000]
+                chain = _Chain("us-west-2")
+                chain._found = Found(iter(found))
+                monkeypatch.setattr("fmbench.invokers.sagemaker.REFRESH_SECONDS", 0.01)
+                renewing = asyncio.create_task(_renew(session._signer, chain))
+                while session._signer.credentials.access_key != "second":  # noqa: ASYNC110 - nothing tells of it
+                    await asyncio.sleep(0.005)
+                renewing.cancel()
+                await session.send(request, Exchange("x", time.perf_counter_ns))
+        return server.requests[-1][1]["Authorization"]
+
+    assert "Credential=second/" in asyncio.run(main())
+
+
+class Frozen:
+    def __init__(self, name):
+        self.access_key, self.secret_key, self.token = name, "a-secret", None
+
+
+class Found:
+    def __init__(self, found):
+        self._found = found
+
+    def get_frozen_credentials(self):
+        one = next(self._found)
+        if isinstance(one, Exception):
+            raise one
+        return one
