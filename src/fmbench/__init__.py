@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from fmbench.advice import SLO, Advice, AdviceTable, Capacity, CapacityAnswer, Comparison
+from fmbench.advice import SLO, Advice, AdviceTable, Candidate, Capacity, CapacityAnswer, Comparison, Point
 from fmbench.benchmark import Benchmark, Case, Plan, Progress, load_tokenizer
 from fmbench.config import load_config
 from fmbench.errors import (
@@ -40,6 +40,7 @@ __all__ = [
     "Advice",
     "AdviceTable",
     "Benchmark",
+    "Candidate",
     "Capacity",
     "CapacityAnswer",
     "Case",
@@ -69,6 +70,7 @@ __all__ = [
     "PluginBroken",
     "PluginError",
     "PluginNotFound",
+    "Point",
     "Poisson",
     "Progress",
     "Prompt",

@@ -179,9 +179,8 @@ class Benchmark:
     ) -> Capacity:
         """Find the highest load that keeps to an SLO, for each deployment, prompt set and set of parameters.
 
-        Loads are doubled, then bisected, then tried on both sides of where the SLO breaks until the interval of that place is
-        narrow, or ``max_requests``, ``max_hours`` or ``max_usd`` ends the search. Each probe is an experiment of the run, and
-        endpoints stay up from the first probe to the last. The benchmark's own loads are not used.
+        Loads are doubled, bisected, then tried on both sides of where the SLO breaks until the interval of it is narrow,
+        or a limit ends the search. Each probe is an experiment; endpoints stay up throughout. The benchmark's loads are unused.
 
         Args:
             slo: What has to hold; the benchmark's own by default. Failures count against every percentile.

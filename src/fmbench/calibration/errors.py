@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -83,6 +83,42 @@ class Level:
         return told
 
 
+@dataclass(slots=True)
+class _Tally:
+    """The errors of one experiment's requests, in seconds, as they are added."""
+
+    ttft: list[float] = field(default_factory=list)
+    latency: list[float] = field(default_factory=list)
+    gaps: list[Values] = field(default_factory=list)
+    late: list[Values] = field(default_factory=list)
+    delays: list[float] = field(default_factory=list)
+    failed: int = 0
+    unknown: int = 0
+    tokens: int = 0
+    coalesced: int = 0
+    requests: int = 0
+
+    def add(self, row: Mapping[str, Any], true: Truth | None) -> None:
+        """Add one record, with what the server logged of it."""
+        if row["status"] != "ok" or true is None or len(true.sent_ns) != len(row["arrivals_ns"]):
+            self.failed += 1
+            return
+        self.requests += 1
+        sent, arrived = np.array(true.sent_ns), np.array(row["arrivals_ns"])
+        self.late.append((sent - np.array(true.planned_ns)) / 1e9)
+        own = ~np.array(row["arrival_coalesced"], dtype=np.bool_)
+        self.tokens, self.coalesced = self.tokens + len(own), self.coalesced + int((~own).sum())
+        if row["first_token_ns"] is None:
+            self.unknown += 1
+        else:
+            self.ttft.append((row["first_token_ns"] - row["sent_ns"] - int(sent[0] - true.received_ns)) / 1e9)
+        self.latency.append((row["last_token_ns"] - row["sent_ns"] - int(sent[-1] - true.received_ns)) / 1e9)
+        known = own[1:] & own[:-1]
+        self.gaps.append((np.diff(arrived) - np.diff(sent))[known] / 1e9)
+        if row["client_delay_ns"] is not None:
+            self.delays.append(row["client_delay_ns"] / 1e9)
+
+
 def compared(
     streams: int, rows: Iterable[Mapping[str, Any]], truth: Mapping[str, Truth], *, client_cores: float | None
 ) -> Level:
@@ -94,41 +130,20 @@ def compared(
         truth: The server's log by request id.
         client_cores: How much of a core the measuring process used.
     """
-    ttft: list[float] = []
-    latency: list[float] = []
-    gaps: list[Values] = []
-    late: list[Values] = []
-    delays: list[float] = []
-    failed = unknown = tokens = coalesced = requests = 0
+    tally = _Tally()
     for row in rows:
-        true = truth.get(row["id"])
-        if row["status"] != "ok" or true is None or len(true.sent_ns) != len(row["arrivals_ns"]):
-            failed += 1
-            continue
-        requests += 1
-        sent, arrived = np.array(true.sent_ns), np.array(row["arrivals_ns"])
-        late.append((sent - np.array(true.planned_ns)) / 1e9)
-        own = ~np.array(row["arrival_coalesced"], dtype=np.bool_)
-        tokens, coalesced = tokens + len(own), coalesced + int((~own).sum())
-        if row["first_token_ns"] is None:
-            unknown += 1
-        else:
-            ttft.append((row["first_token_ns"] - row["sent_ns"] - int(sent[0] - true.received_ns)) / 1e9)
-        latency.append((row["last_token_ns"] - row["sent_ns"] - int(sent[-1] - true.received_ns)) / 1e9)
-        known = own[1:] & own[:-1]
-        gaps.append((np.diff(arrived) - np.diff(sent))[known] / 1e9)
-        if row["client_delay_ns"] is not None:
-            delays.append(row["client_delay_ns"] / 1e9)
+        tally.add(row, truth.get(row["id"]))
+    gaps, late, tokens = tally.gaps, tally.late, tally.tokens
     return Level(
         streams=streams,
-        requests=requests,
-        failed=failed,
-        ttft_error=Spread.of(ttft),
+        requests=tally.requests,
+        failed=tally.failed,
+        ttft_error=Spread.of(tally.ttft),
         itl_error=Spread.of(np.concatenate(gaps) if gaps else ()),
-        latency_error=Spread.of(latency),
-        unknown_ttft=unknown,
-        coalesced_share=coalesced / tokens if tokens else 0.0,
-        client_delay=Spread.of(delays),
+        latency_error=Spread.of(tally.latency),
+        unknown_ttft=tally.unknown,
+        coalesced_share=tally.coalesced / tokens if tokens else 0.0,
+        client_delay=Spread.of(tally.delays),
         server_lateness=Spread.of(np.concatenate(late) if late else ()),
         client_cores=client_cores,
     )

@@ -11,8 +11,7 @@ from fmbench.reporters.summary import Cell, Column, Table
 from fmbench.reporters.wording import DASH, duration, figures, pairs, percent, usd
 
 if TYPE_CHECKING:
-    from fmbench import Advice, AdviceTable, Check, Experiment, Result
-    from fmbench.advice import Candidate
+    from fmbench import Advice, AdviceTable, Candidate, Check, Experiment, Result
 
 __all__ = ["Answer", "Doubt", "Trust", "answer_of", "prices_changed", "trust_in", "unknown_cost"]
 

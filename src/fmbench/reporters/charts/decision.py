@@ -14,8 +14,7 @@ from fmbench.reporters.rates import NO_LIMIT, rates_for, read_as, slo_of
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from fmbench import AdviceTable
-    from fmbench.advice import Point
+    from fmbench import AdviceTable, Point
     from fmbench.reporters.charts.view import View
 
 __all__ = ["cost_by_requests", "latency_throughput", "price_performance"]
