@@ -11,6 +11,7 @@ import pytest
 
 from fmbench.reporters import Charts
 from fmbench.reporters.charts.bins import bin_label, width_of
+from fmbench.reporters.rates import nice_rates
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +116,39 @@ def test_throughput_and_latency_against_the_load_are_the_experiments(result, fol
         assert (row.latency_p95_low_seconds, row.latency_p95_high_seconds) == pytest.approx(experiment.latency.interval(0.95))
         assert row.concurrency == experiment.concurrency
     assert "SLO" in (folder / "latency_by_concurrency.svg").read_text()
+
+
+def test_the_decision_s_charts_are_the_advice_s_points(result, folder):
+    numbers = pd.read_csv(folder / "latency_by_throughput.csv").set_index("experiment")
+    for point in result.advise().points:
+        row = numbers.loc[point.experiment]
+        assert (row.requests_per_minute, row.latency_seconds) == pytest.approx(
+            (point.requests_per_minute, point.latency_seconds)
+        )
+        assert row.on_front == point.on_front
+    assert "the SLO" in (folder / "latency_by_throughput.svg").read_text()
+    assert not (folder / "price_performance.svg").exists(), "no price is known"
+
+
+def test_the_cost_of_a_rate_is_the_advice_s(made_up, tmp_path):
+    priced = {"small": {"facts": {"usd_per_hour": 1.0}}, "large": {"facts": {"usd_per_hour": 3.0}, "speed": 2.0}}
+    result = made_up(deployments=priced, slo={"latency_p95_seconds": 1.0}).write(tmp_path / "run")
+    Charts().report(result, tmp_path)
+    numbers = pd.read_csv(tmp_path / "charts" / "cost_by_requests.csv")
+    for rate, rows in numbers.groupby("requests_per_minute"):
+        advice = result.advise(requests_per_minute=float(rate))
+        assert rows.set_index("deployment").usd_per_hour.to_dict() == {
+            one.deployment: one.usd_per_hour for one in advice.candidates if one.standing == "met"
+        }
+        assert rows[rows.best].deployment.tolist() == [advice.best.deployment]
+    front = pd.read_csv(tmp_path / "charts" / "price_performance.csv")
+    assert front.on_front.any()
+    assert front.usd_per_1000_requests.notna().all()
+
+
+def test_rates_of_the_table_begin_about_one_instance():
+    assert nice_rates(258) == [200, 500, 1000, 2000, 5000, 10000]
+    assert nice_rates(0.3, 3) == [0.2, 0.5, 1]
 
 
 def test_open_loads_are_drawn_against_their_rate(made_up, tmp_path):

@@ -128,6 +128,29 @@ def test_the_first_screen_is_the_answer_and_how_far_to_trust_it(result, page):
         assert check.name.replace("_", " ") in text
 
 
+def test_the_evidence_follows_the_answer(result, page):
+    first = page.html[: page.html.index('<section id="summary"')]
+    places = [first.index(f'id="{name}"') for name in ("answer", "latency_by_throughput", "price_performance", "instances")]
+    assert places == sorted(places)
+    table = result.advise(requests_per_minute=[float(rate.replace(",", "")) for rate in re.findall(
+        r'<th scope="col" class="number">([\d,.]+)</th>', first[places[3] :]
+    )])  # fmt: skip
+    rows = page.rows('id="instances"')
+    assert [row[0] for row in rows] == [same[0].deployment for same in table.candidates()]
+    for row, same in zip(rows, table.candidates(), strict=True):
+        for cell, one in zip(row[1:], same, strict=True):
+            assert cell.split(",")[0] == str(one.instances)
+    assert sum("✓" in cell for row in rows for cell in row) == len(table)
+    for told in result.advise().remarks:
+        assert told.split(":")[0].split("latency_p95")[0] in Page(first + "</body></html>").text
+
+
+def test_prices_that_were_changed_are_said(result, tmp_path):
+    text = page_of(result.with_prices({"ml.g5.12xlarge": 1.0}, multiplier=0.5), tmp_path).text
+    assert "Prices were changed after the run: ml.g5.12xlarge: usd_per_hour=1.0; times 0.5." in text
+    assert "Prices were changed" not in page_of(result, tmp_path / "as it was").text
+
+
 def test_the_summary_has_every_experiment_with_its_figures(result, page):
     rows = page.rows('id="summary"')
     assert len(rows) == len(result.experiments)

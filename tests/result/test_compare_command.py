@@ -102,3 +102,37 @@ def test_one_name_with_two_workloads_is_told_with_the_option_that_goes_on(runs, 
     assert ended.value.code == 2
     assert "max_new_tokens (5 against 7); to compare all the same: --unequal" in capsys.readouterr().err
     assert compared(runs / "before/1", tmp_path / "changed", "--unequal").exit_code == 0
+
+
+def advised(*arguments):
+    return CliRunner().invoke(commands, ["advise", *map(str, arguments), "--slo", "latency_p95_seconds=5"])
+
+
+def test_advice_can_be_had_at_other_prices_and_for_a_table_of_rates(runs):
+    before = json.loads((runs / "before/1/run.json").read_text())
+    done = advised(runs / "before/1", "--price", "engine=2.5", "--price-multiplier", "0.5", "--requests-per-minute", "60,6000")
+    assert done.exit_code == 0
+    assert "(1.25 USD/h)*" in done.output
+    told = json.loads(advised(runs / "before/1", "--price", "engine=1,10", "--json").stdout)
+    assert told["candidates"][0]["usd_per_1000_requests"] == pytest.approx((50 * 1 + 5 * 10) / 1e6 * 1000)
+    assert json.loads((runs / "before/1/run.json").read_text()) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--price", "engine"), "is no NAME=USD_PER_HOUR"),
+        (("--price", "motor=1"), "'motor' is no deployment or instance type of this run; there are: engine"),
+        (("--requests-per-minute", "60,many"), "is no rate, such as 600"),
+        (("--requests-per-minute", "0"), "requests_per_minute must be a number above 0, not 0"),
+        (("--price-multiplier", "0"), "multiplier"),
+    ],
+)
+def test_a_price_or_a_rate_that_is_none_is_one_line(runs, monkeypatch, capsys, options, told):
+    monkeypatch.setattr("sys.argv", ["fmbench", "advise", str(runs / "before/1"), "--slo", "latency_p95_seconds=5", *options])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert told in said
+    assert said.count("\n") == 1

@@ -46,6 +46,37 @@ class _Share(click.ParamType):  # type: ignore[type-arg]  # generic only for its
             self.fail(f"{value!r} is no share, such as 5% or 0.05", param, ctx)
 
 
+class _Rates(click.ParamType):  # type: ignore[type-arg]  # generic only for its checkers
+    """``600``, or ``60,600,6000``."""
+
+    name = "rates"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[float]:
+        try:
+            return [float(part) for part in str(value).split(",")]
+        except ValueError:
+            self.fail(f"{value!r} is no rate, such as 600, nor a list of them, such as 60,600", param, ctx)
+
+
+class _Price(click.ParamType):  # type: ignore[type-arg]  # generic only for its checkers
+    """``ml.g5.12xlarge=4.25``, or ``NAME=0.2,0.6`` by tokens."""
+
+    name = "name=usd"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, float | dict[str, float]]:
+        name, _, text = str(value).rpartition("=")
+        try:
+            prices = [float(part) for part in text.split(",")]
+        except ValueError:
+            prices = []
+        if not name or len(prices) not in (1, 2):
+            self.fail(f"{value!r} is no NAME=USD_PER_HOUR, nor NAME=USD_PER_M_INPUT,USD_PER_M_OUTPUT", param, ctx)
+        by_tokens = ("usd_per_million_input_tokens", "usd_per_million_output_tokens")
+        return name, prices[0] if len(prices) == 1 else dict(zip(by_tokens, prices, strict=True))
+
+
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
 _out_option = click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="The run's folder; runs/NAME-TIME by default."
@@ -143,20 +174,28 @@ def report(directory: Path, reporters: tuple[str, ...]) -> None:
 @commands.command()
 @_directory_argument
 @click.option("--slo", type=_Slo(), help="Such as latency_p95_seconds=5,ttft_p99_seconds=1; the run's own by default.")
-@click.option("--requests-per-minute", type=float, help="How many requests have to be served.")
+@click.option("--requests-per-minute", type=_Rates(), help="How many requests have to be served; 60,600 gives a table.")
+@click.option("--price", "prices", type=_Price(), multiple=True, help="NAME=USD_PER_HOUR of a deployment or instance type.")
+@click.option("--price-multiplier", type=float, default=1.0, show_default=True, help="For all prices: 0.7 is 30 % off.")
+@click.option("--region", help="Where the endpoints would stand; prices that --price does not name are then not known.")
 @_as_json
-def advise(directory: Path, slo: SLO | None, requests_per_minute: float | None, as_json: bool) -> NoReturn:
+def advise(  # noqa: PLR0917 - a parameter an option
+    directory: Path,
+    slo: SLO | None,
+    requests_per_minute: list[float] | None,
+    prices: tuple[tuple[str, float | dict[str, float]], ...],
+    price_multiplier: float,
+    region: str | None,
+    as_json: bool,
+) -> NoReturn:
     """Say which measured configuration is the cheapest that keeps to an SLO, and how many of it are needed."""
     from fmbench import Result  # noqa: PLC0415 - see above
-    from fmbench.cli.outcome import advice_status  # noqa: PLC0415 - see above
-    from fmbench.cli.showing import show_advice  # noqa: PLC0415 - see above
+    from fmbench.cli.advising import advise_on  # noqa: PLC0415 - see above
 
-    advice = Result.load(directory).advise(slo, requests_per_minute=requests_per_minute)
-    if as_json:
-        click.echo(json.dumps(advice.as_dict(), indent=2, allow_nan=False))
-    else:
-        show_advice(advice)
-    sys.exit(advice_status(advice))
+    result = Result.load(directory)
+    if prices or price_multiplier != 1 or region is not None:
+        result = result.with_prices(dict(prices), multiplier=price_multiplier, region=region)
+    sys.exit(advise_on(result, slo, requests_per_minute, as_json=as_json))
 
 
 @commands.command()

@@ -45,6 +45,8 @@ def show_advice(advice: Advice) -> None:
     _say(console, advice.sentence)
     if advice.candidates:
         console.print(_candidates(advice))
+    for told in advice.remarks:
+        _say(console, f"- {told}", style="dim")
 
 
 def show_comparison(comparison: Comparison) -> None:

@@ -75,7 +75,7 @@ def _evidence(answer: Answer, result: Result) -> Iterator[str]:
         yield from (
             "## Latency, throughput and cost",
             "",
-            "* marks the Pareto front: nothing measured beats it in all three.",
+            "An asterisk marks the Pareto front: nothing that was measured beats it in all three.",
             "",
         )
         yield from _rows(

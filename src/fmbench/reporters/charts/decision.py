@@ -66,7 +66,7 @@ def price_performance(view: View) -> Chart:
 
 
 def cost_by_requests(view: View) -> Chart | None:
-    """What serving a rate within the SLO costs, or takes in instances where no price is known; ``None`` without an SLO."""
+    """What serving a rate within the SLO costs, or takes in instances where no price is known; ``None`` where nothing does."""
     import pandas as pd  # noqa: PLC0415 - heavy
 
     table = rates_for(view.result)
@@ -80,8 +80,10 @@ def cost_by_requests(view: View) -> Chart | None:
         }
         for advice in table for one in advice.candidates if one.standing == "met"
     ]  # fmt: skip
+    if not rows:
+        return None
     numbers = pd.DataFrame(rows)
-    priced = bool(rows) and numbers["usd_per_hour"].notna().any()
+    priced = numbers["usd_per_hour"].notna().any()
     return Chart(
         name="cost_by_requests",
         title="Cost of a rate within the SLO" if priced else "Instances for a rate within the SLO",
@@ -92,7 +94,6 @@ def cost_by_requests(view: View) -> Chart | None:
             for name in view.prompt_sets if any(row["prompts"] == name for row in rows)
         ],
         numbers=numbers,
-        reason=None if rows else "nothing measured keeps to the SLO",
     )  # fmt: skip
 
 
