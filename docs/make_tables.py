@@ -16,12 +16,10 @@ import click
 from fmbench.cli.main import commands
 from fmbench.metrics import METRICS, RULES
 from fmbench.result import SUMMARY
-from fmbench.validity.checks import CHECKS
+from fmbench.validity.catalogue import EXPLAINED
 
 HERE = Path(__file__).parent
 NOTE = "<!-- Made by docs/make_tables.py out of the code: change it there. -->"
-NAMES = {"errors": "error_rate", "delay": "client_delay"}
-"""Where a check's function has another name than the check."""
 BEGIN, END = "<!-- table: {} -->", "<!-- end of table -->"
 
 
@@ -45,10 +43,17 @@ def metrics() -> Iterator[str]:
 
 
 def checks() -> Iterator[str]:
-    """Each check and the question it answers."""
-    for check in CHECKS:
-        yield f"- **{NAMES.get(check.__name__, check.__name__)}**: {check.__doc__}"
-    yield "- **shared_host**: Do endpoints share the machine that measures? (One check for the whole run.)"
+    """Each check: its question, its limits, why, what to do, and which test holds it."""
+    yield from table(
+        ("check", "question"),
+        (
+            *((f"[{one.name}](#{one.name})", one.look.__doc__ or "") for one in EXPLAINED),
+            ("shared_host", "Do endpoints share the machine that measures? (One check for the whole run.)"),
+        ),
+    )
+    for one in EXPLAINED:
+        yield from ("", f"### {one.name}", "", one.look.__doc__ or "", "", f"- *Limits:* {one.limits}", f"- *Why:* {one.why}")
+        yield from (f"- *Remedy:* {one.remedy}", f"- *Held by* `{one.proof}`")
 
 
 def summary() -> Iterator[str]:

@@ -79,7 +79,7 @@ def test_an_adapter_that_does_not_say_when_it_sends_is_told_of(check_of):
 
 
 def test_a_worker_that_died_is_named(check_of):
-    well, dead = {"worker": 0, "error": None}, {"worker": 1, "error": "it was killed by signal 9"}
+    well, dead = {"worker": 0, "died": None}, {"worker": 1, "died": "it was killed by signal 9"}
     assert check_of("workers", workers=(well, well)).verdict == "pass"
     check = check_of("workers", workers=(well, dead))
     assert (check.verdict, check.figure) == ("fail", 1)

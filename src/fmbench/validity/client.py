@@ -53,11 +53,11 @@ def workers(subject: Subject) -> Check | None:
     """Did every worker process come to its end?"""
     if not subject.workers:
         return None
-    died = [one for one in subject.workers if one.get("error")]
+    died = [one for one in subject.workers if one.get("died")]
     if not died:
         return check("workers", "pass", f"{len(subject.workers)} workers came to their end", 0, 0, "")
     first = died[0]
-    finding = f"{len(died)} of {len(subject.workers)} workers died (worker {first.get('worker')}: {first['error']})"
+    finding = f"{len(died)} of {len(subject.workers)} workers died (worker {first.get('worker')}: {first['died']})"
     remedy = "its streams fell silent, so the load was not the one asked for: see why it died, and measure again"
     return check("workers", "fail", finding, len(died), 0, remedy)
 
