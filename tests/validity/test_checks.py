@@ -58,10 +58,13 @@ def test_each_check_says_from_where_on_it_doubts(check_of, name, change, verdict
     assert check.figure is not None
 
 
-def test_on_a_shared_host_ten_times_as_many_coalesced_arrivals_fail(check_of):
-    change = some(0.11, arrival_coalesced=[True, False])
-    assert check_of("coalesced", 700, change, shared_host=True).verdict == "warn"
-    assert check_of("coalesced", 700, change, shared_host=False).verdict == "fail"
+@pytest.mark.parametrize(
+    "change", [some(0.11, arrival_coalesced=[True, False]), some(0.02, client_delay_ns=400 * MS)], ids=["coalesced", "delay"]
+)
+def test_the_scheduler_of_a_shared_host_is_warned_of_and_fails_only_beyond_ten_times_the_limit(make_subject, change):
+    for shared, verdict in ((True, "warn"), (False, "fail")):
+        doubts = [check.verdict for check in assess([make_subject(700, change, shared_host=shared)]) if check.verdict != "pass"]
+        assert doubts == [verdict]
 
 
 def test_no_kernel_stamps_say_nothing_of_the_client_delay(check_of):

@@ -10,6 +10,8 @@ def test_a_loop_that_comes_late_is_told_of(check_of, p99, verdict):
     check = check_of("loop_lag", loop_lag={"p50_ns": 0, "p99_ns": p99, "max_ns": 70 * MS})
     assert (check.verdict, check.figure) == (verdict, p99 / 1e9)
     assert "70 ms at worst" in check.finding
+    shared = check_of("loop_lag", loop_lag={"p99_ns": 10 * p99, "max_ns": 10 * p99}, shared_host=True)
+    assert (shared.verdict == "fail") == (verdict == "fail")
 
 
 @pytest.mark.parametrize(

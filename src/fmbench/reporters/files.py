@@ -53,7 +53,7 @@ _FIGURES = (
 )
 _ABOUT = (
     *("name", "deployment", "prompts", "parameters", "load", "load_fields", "concurrency", "per_second", "status", "reason"),
-    *("planned", "warmup", "windows", "clock", "cpu", "counts", "verdict"),
+    *("planned", "warmup", "windows", "clock", "cpu", "queue", "loop_lag", "workers", "counts", "verdict"),
 )
 
 

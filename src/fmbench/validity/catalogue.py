@@ -38,6 +38,7 @@ def _ms(seconds: float) -> str:
     return f"{seconds * 1e3:g} ms"
 
 
+_SHARED = f"{SHARED_HOST_ALLOWANCE} times that on a host shared with the engine"
 _NEEDED = ", ".join(f"{requests_needed(q)} for p{q * 100:g}" for q in QUANTILES)
 
 EXPLAINED: tuple[Explained, ...] = (
@@ -169,8 +170,7 @@ EXPLAINED: tuple[Explained, ...] = (
     Explained(
         look=checks.coalesced,
         name="coalesced",
-        limits=f"Warns above {checks.COALESCED[0]:.1%} of the arrivals; fails above {checks.COALESCED[1]:.0%} "
-        f"({SHARED_HOST_ALLOWANCE} times as many on a host shared with the engine).",
+        limits=f"Warns above {checks.COALESCED[0]:.1%} of the arrivals; fails above {checks.COALESCED[1]:.0%} ({_SHARED}).",
         why="The kernel merges what queues up before a read, and keeps the last time. Such tokens are left out of TTFT and "
         "ITL, and those that are left out are not any: they came when the client was busy.",
         remedy="A core of its own for the client, or a lower load. A server that sends several tokens at once does it too.",
@@ -180,7 +180,7 @@ EXPLAINED: tuple[Explained, ...] = (
         look=client.delay,
         name="client_delay",
         limits=f"Warns above {_ms(client.DELAY_SECONDS[0])} (99th percentile of each request's worst); fails above "
-        f"{_ms(client.DELAY_SECONDS[1])}.",
+        f"{_ms(client.DELAY_SECONDS[1])} ({_SHARED}).",
         why="It is what a client without kernel times would have added to its figures. It is not in these, but a client that "
         "is late in reading is late in sending the next request too.",
         remedy="A core of its own for the client.",
@@ -190,7 +190,7 @@ EXPLAINED: tuple[Explained, ...] = (
         look=client.loop_lag,
         name="loop_lag",
         limits=f"Warns above {_ms(client.LAG_SECONDS[0])} (99th percentile, beyond the timers' own 1.1 ms); fails above "
-        f"{_ms(client.LAG_SECONDS[1])}.",
+        f"{_ms(client.LAG_SECONDS[1])} ({_SHARED}).",
         why="What the loop is late for is sent late, timed out late and, without kernel times, stamped late.",
         remedy="Keep slow work out of send and of callbacks; give the client a core of its own.",
         proof="tests/validity/test_provoked.py::test_a_client_that_blocks_its_loop_is_flagged",

@@ -73,7 +73,9 @@ def loop_lag(subject: Subject) -> Check | None:
     remedy = (
         "something blocked it, or the client is short of time: keep slow work out of `send` and of callbacks, lower the load"
     )
-    return check("loop_lag", graded(lag, *LAG_SECONDS), finding, lag, LAG_SECONDS[0], remedy)
+    return check(
+        "loop_lag", graded(lag, LAG_SECONDS[0], LAG_SECONDS[1] * subject.allowance), finding, lag, LAG_SECONDS[0], remedy
+    )
 
 
 def core_contention(subject: Subject) -> Check | None:
@@ -120,7 +122,14 @@ def delay(subject: Subject) -> Check | None:
     remedy = (
         "the arrival times are the kernel's and do not hold this, but the client is short of time: give it a core of its own"
     )
-    return check("client_delay", graded(figure, *DELAY_SECONDS), finding, figure, DELAY_SECONDS[0], remedy)
+    return check(
+        "client_delay",
+        graded(figure, DELAY_SECONDS[0], DELAY_SECONDS[1] * subject.allowance),
+        finding,
+        figure,
+        DELAY_SECONDS[0],
+        remedy,
+    )
 
 
 def kernel_stamps(subject: Subject) -> Check | None:
