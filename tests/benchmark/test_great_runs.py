@@ -107,7 +107,7 @@ def run(tmp_path_factory):
             deployers=ExistingEndpoint(server.url, name="fake", model="m"),
             prompts=[Prompt(id=f"p-{number}", text='a, "b"\nc', max_new_tokens=number + 1) for number in range(5)],
             loads=[Concurrency(1, requests=6), Concurrency(2, requests=7)],
-            parameters=Parameters(temperature=0.5, truncate="at-prompt-token-length"),
+            parameters=Parameters(temperature=0.5),
             reporters=["csv", "json"],
             warmup=0,
         ).run(folder)
@@ -136,5 +136,4 @@ def test_every_request_has_its_line_with_its_own_prompt(run):
         told = row.completion_tokens > 1 and not math.isnan(running)
         assert float(line["tpot"] or -1) == pytest.approx(running / (row.completion_tokens - 1) if told else -1)
         assert float(line["due_seconds"]) == row.due_ns / 1e9
-        assert line["truncate"] == ""
         assert line["concurrency"] == str(row.concurrency)

@@ -16,7 +16,7 @@ from fmbench.metrics.arrivals import Arrivals
 from fmbench.metrics.distribution import Distribution, Figure
 from fmbench.metrics.limits import Limit, quantile_of
 from fmbench.metrics.order import HELD, Passes, Spread
-from fmbench.metrics.sample import STATUSES, Batches, Booleans, Numbers, Sample
+from fmbench.metrics.sample import LAST_NS, STATUSES, Batches, Booleans, Numbers, Sample
 
 __all__ = [
     "client_delay",
@@ -45,8 +45,7 @@ _UNSTREAMED = "no reply was streamed, or every first token was coalesced"
 
 def last_ns_of(sample: Sample) -> Numbers:
     """The last token's arrival; the last byte's for a reply that brought no token."""
-    tokens = sample.numbers("last_token_ns")
-    return np.where(np.isnan(tokens), sample.numbers("last_byte_ns"), tokens)
+    return sample.numbers(LAST_NS)
 
 
 def service_seconds_of(sample: Sample) -> Numbers:

@@ -18,7 +18,7 @@ from fmbench.metrics.order import HELD, Reread
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["STATUSES", "Batches", "Booleans", "Numbers", "Sample", "Window"]
+__all__ = ["LAST_NS", "STATUSES", "Batches", "Booleans", "Numbers", "Sample", "Window"]
 
 Window = tuple[int, int]
 """A window's start and end in nanoseconds from the run's start, both of them in it."""
@@ -29,8 +29,11 @@ Batches = Callable[[], Iterable["pa.RecordBatch"]]
 STATUSES = ("ok", "error", "timeout", "cancelled", "not_sent")
 """What may become of a request."""
 
+LAST_NS = "last_ns"
+"""The one column that the log does not have: the last token's arrival, the last byte's for a reply that brought no token."""
+
 _NUMBERS = (
-    *("due_ns", "sent_ns", "first_token_ns", "last_token_ns", "last_byte_ns", "end_ns", "client_delay_ns"),
+    *("due_ns", "sent_ns", "first_token_ns", LAST_NS, "end_ns", "client_delay_ns"),
     *("prompt_tokens", "completion_tokens", "cached_tokens"),
 )
 _WORDS = ("phase", "status", "streamed", "clock", "completion_tokens_source")
@@ -43,7 +46,7 @@ _Columns = tuple[dict[str, Numbers], dict[str, tuple[NDArray[Any], Sequence[Any]
 class Sample:
     """What a metric is a function of.
 
-    The usual columns that have one value a record are read once and kept: about 100 bytes a record. What there is one of for
+    The usual columns that have one value a record are read once and kept: about 80 bytes a record. What there is one of for
     every token is never held in whole, but read from where it stands, in as many passes as there are questions.
 
     Args:
@@ -177,10 +180,15 @@ class Sample:
         for batch in self.batches():
             mine = slice(start, start := start + batch.num_rows)
             for name, column in columns.items():
-                column[mine] = with_nan(batch.column(name))
+                column[mine] = _last_ns(batch) if name == LAST_NS else with_nan(batch.column(name))
             for name, code in coded.items():
                 found = codes(batch.column(name), places[name])
                 if len(places[name]) > np.iinfo(code.dtype).max:
                     coded[name] = code.astype(np.int32)
                 coded[name][mine] = found
         return columns, {name: (coded[name], tuple(places[name])) for name in coded}
+
+
+def _last_ns(batch: pa.RecordBatch) -> Numbers:
+    tokens = with_nan(batch.column("last_token_ns"))
+    return np.where(np.isnan(tokens), with_nan(batch.column("last_byte_ns")), tokens)

@@ -76,5 +76,6 @@ def _in_time(subject: Subject, values: Numbers, chosen: np.ndarray) -> tuple[Num
     """Due times in seconds, and the values of the chosen requests that have one, in that order."""
     due = subject.sample.numbers("due_ns")
     rows = np.flatnonzero(chosen & ~np.isnan(values))
-    rows = rows[np.argsort(due[rows], kind="stable")]
-    return due[rows] / 1e9, values[rows]
+    times = due[rows]
+    order = np.argsort(times, kind="stable")
+    return times[order] / 1e9, values[rows][order]
