@@ -8,6 +8,7 @@ import pytest
 from fmbench import Result
 from fmbench.errors import RunDirectoryError
 from fmbench.recording import RECORDS, RecordLog, schema
+from fmbench.recording.log import part_of
 from fmbench.result import log as log_module
 from fmbench.result import summary_rows
 from fmbench.result.log import RecordedLog
@@ -76,6 +77,17 @@ def test_a_torn_end_costs_the_last_batch(written, cut):
     whole = written.read_bytes()
     written.write_bytes(whole[: -8 - cut])  # 8 bytes end a stream
     assert ids(RecordedLog(written).parts("two")) == [f"two-{number}" for number in range(5)]
+
+
+def test_parts_of_workers_that_nobody_took_in_are_read_once(written, write_run):
+    before = ids(RecordedLog(written).parts("two"))
+    part = RecordLog(part_of(written, 0))
+    part.append([write_run.reply("two", number, 1) for number in range(4)])  # taken in, but not yet removed
+    part.append([write_run.reply("two", 9, 1)])
+    part.close()
+    assert ids(RecordedLog(written).parts("two")) == [*before, "two-9"]
+    written.unlink()
+    assert ids(RecordedLog(written).parts("two")) == [*(f"two-{number}" for number in range(4)), "two-9"]
 
 
 def test_a_log_without_a_schema_is_empty(tmp_path):

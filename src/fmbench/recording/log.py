@@ -17,7 +17,7 @@ from fmbench.types import Record
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["RECORDS", "RecordLog", "part_of", "read_batches", "read_table", "rewrite", "schema"]
+__all__ = ["RECORDS", "RecordLog", "part_of", "parts_of", "read_batches", "read_table", "rewrite", "schema"]
 
 RECORDS = "records.arrow"
 
@@ -56,7 +56,7 @@ class RecordLog:
     def __init__(self, path: Path) -> None:
         import pyarrow as pa  # noqa: PLC0415 - `import fmbench` stays light
 
-        fresh, parts = path.with_suffix(".fresh"), _parts_of(path)
+        fresh, parts = path.with_suffix(".fresh"), parts_of(path)
         self._file = fresh.open("wb")
         self._writer = pa.ipc.new_stream(self._file, schema())
         for batch in read_batches(path) if path.exists() or parts else ():
@@ -108,13 +108,14 @@ def part_of(path: Path, worker: int) -> Path:
     return path.with_name(f"{path.stem}-{worker}{path.suffix}")
 
 
-def _parts_of(path: Path) -> list[Path]:
+def parts_of(path: Path) -> list[Path]:
+    """The parts that workers wrote and nobody has taken in: there are some only while workers measure, or after a kill."""
     return sorted(path.parent.glob(f"{path.stem}-*{path.suffix}"))
 
 
 def read_batches(path: Path) -> Iterator[pa.RecordBatch]:
     """The batches of a log, up to where a kill cut it short, and of the parts that workers wrote and nobody has taken in."""
-    parts, known = _parts_of(path), []
+    parts, known = parts_of(path), []
     for batch in _read(path) if path.exists() or not parts else ():
         if parts:
             known.append(batch.column("id"))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable, Iterator
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fmbench.errors import RunDirectoryError
 from fmbench.recording import schema
+from fmbench.recording.log import parts_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -17,6 +19,9 @@ __all__ = ["RecordedLog"]
 
 PART_BYTES = 4_000_000
 """About how much is read at a time: enough that numpy's calls cost nothing, little enough that many copies of it fit."""
+
+Place = tuple[Path, int]
+"""A file, and where in it a batch begins."""
 
 _TEXTS = ("completion", "server_timings")
 
@@ -33,8 +38,8 @@ class RecordedLog:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._found: dict[str, array[int]] = {}
-        self._file: tuple[int, int] | None = None
+        self._found: dict[str, list[Place]] = {}
+        self._files: list[tuple[Path, int, int]] = []
 
     def batches(self, experiment: str) -> Iterator[pa.RecordBatch]:
         """An experiment's records in batches as they were appended.
@@ -62,26 +67,33 @@ class RecordedLog:
                 gathered = []
         yield from _alike(gathered)
 
-    def _places(self) -> dict[str, array[int]]:
-        """Where in the file each experiment's batches begin."""
-        if not self._path.exists():
-            return {}
-        status = self._path.stat()
-        if self._file != (status.st_dev, status.st_ino):  # the first time, or a resumed run has written it anew
-            self._file, self._found = (status.st_dev, status.st_ino), {}
-            for place, batch in _scanned(self._path):
-                for name in batch.column("experiment").dictionary_encode().dictionary.to_pylist():
-                    self._found.setdefault(name, array("q")).append(place)
+    def _places(self) -> dict[str, list[Place]]:
+        """Where each experiment's batches begin."""
+        files = [path for path in (self._path, *parts_of(self._path)) if path.exists()]
+        state = [(path, path.stat().st_dev, path.stat().st_ino) for path in files]
+        if state != self._files:  # the first time, or a resumed run has written it anew, or taken in a worker's part
+            self._files, self._found = state, {}
+            # A part that was being taken in when the process was killed stands in the log too, up to some batch.
+            taken: set[str] = set()
+            for path in files:
+                for place, batch in _scanned(path):
+                    if len(files) > 1 and (first := batch.column("id")[0].as_py()) in taken:
+                        continue
+                    if len(files) > 1:
+                        taken.add(first)
+                    for name in batch.column("experiment").dictionary_encode().dictionary.to_pylist():
+                        self._found.setdefault(name, []).append((path, place))
         return self._found
 
-    def _at(self, places: Iterable[int]) -> Iterator[pa.RecordBatch]:
+    def _at(self, places: Iterable[Place]) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa  # noqa: PLC0415 - `import fmbench` stays light
 
-        with pa.OSFile(str(self._path)) as file:
-            for place in places:
-                if file.tell() != place:
-                    file.seek(place)
-                yield pa.ipc.read_record_batch(pa.ipc.read_message(file), schema())
+        for path, some in groupby(places, key=itemgetter(0)):
+            with pa.OSFile(str(path)) as file:
+                for _, place in some:
+                    if file.tell() != place:
+                        file.seek(place)
+                    yield pa.ipc.read_record_batch(pa.ipc.read_message(file), schema())
 
 
 def _scanned(path: Path) -> Iterator[tuple[int, pa.RecordBatch]]:
