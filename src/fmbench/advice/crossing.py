@@ -24,7 +24,7 @@ SHORT = 8
 """A probe with fewer requests than the longest over this counts for less: short ones begin better than they go on."""
 TRUST = 0.8
 """What a likelihood counts for, as the search chooses when to stop looking; set by the runs in ``benchmarks/``."""
-_CURVATURE = 0.25
+_CURVATURE = 0.2
 
 
 class Crossing(NamedTuple):
@@ -47,7 +47,7 @@ def crossing_of(probes: Sequence[tuple[float, Evidence]], confidence: float = 0.
     """Locate the load at which one limit is crossed.
 
     The log odds of being over the limit are taken to be linear in the load's logarithm near the crossing; a probe away from it
-    counts for less, as it would if the line bent by a quarter of its rise. The crossing's probability is flat in the load's
+    counts for less, as if the line bent by a fifth of its rise squared. The crossing's probability is flat in the load's
     logarithm between the loads that are bounds by themselves, and the likelihood is that of the effective numbers of requests,
     which are independent by construction.
 
@@ -135,7 +135,7 @@ def _log_likelihood(evidence: Evidence, rise: NDArray[np.float64]) -> NDArray[np
 
 def _weight(evidence: Evidence, rise: float) -> float:
     """A probe's precision with the line's possible bend, over its precision without."""
-    bend = (_CURVATURE * rise) ** 2
+    bend = (_CURVATURE * rise**2) ** 2
     if evidence.allowed is None:
         if evidence.mean is None or not evidence.mean.value > 0:
             return 0.0

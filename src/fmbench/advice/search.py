@@ -226,7 +226,7 @@ class Search:
         largest = max(near, default=self.requests)
         if not self._founded(trials, found):
             need = 4 * largest
-        return max(self._least_requests(load), largest // 2, min(round(need), 4 * largest))
+        return max(self._least_requests(load), largest // 2, min(round(need), 3 * largest))
 
     def _rounded(self, load: float) -> float:
         return float(max(1, round(load))) if self.whole else float(f"{load:.4g}")
@@ -234,12 +234,13 @@ class Search:
 
 def _weighed(trials: Sequence[Trial], limit: str) -> float:
     """How many requests over the limit, were just as many over it as may be, settled trials amount to."""
-    return sum(
-        one.size * one.allowed if one.allowed else 0.0 if one.allowed is None and one.mean is None else FOUNDED
-        for trial in trials
-        for one in trial.evidence
-        if one.name == limit and one.settled
-    )
+    return sum(_weight(one) for trial in trials for one in trial.evidence if one.name == limit and one.settled)
+
+
+def _weight(one: Evidence) -> float:
+    if one.mean is not None:  # a mean known within 5 % is as good
+        return FOUNDED * min(1.0, (0.05 * one.mean.value / one.mean.error) ** 2) if one.mean.error else float(FOUNDED)
+    return one.size * one.allowed if one.allowed else float(FOUNDED) if one.allowed == 0 else 0.0
 
 
 def _close(trial: Trial) -> bool:
