@@ -24,7 +24,7 @@ SHORT = 8
 """A probe with fewer requests than the longest over this counts for less: short ones begin better than they go on."""
 TRUST = 0.8
 """What a likelihood counts for, as the search chooses when to stop looking; set by the runs in ``benchmarks/``."""
-_CURVATURE = 0.2
+_CURVATURE, _MEAN_CURVATURE = 0.2, 1.0
 
 
 class Crossing(NamedTuple):
@@ -135,7 +135,7 @@ def _log_likelihood(evidence: Evidence, rise: NDArray[np.float64]) -> NDArray[np
 
 def _weight(evidence: Evidence, rise: float) -> float:
     """A probe's precision with the line's possible bend, over its precision without."""
-    bend = (_CURVATURE * rise**2) ** 2
+    bend = ((_CURVATURE if evidence.allowed is not None else _MEAN_CURVATURE) * rise**2) ** 2
     if evidence.allowed is None:
         if evidence.mean is None or not evidence.mean.value > 0:
             return 0.0

@@ -213,7 +213,8 @@ class Search:
         below, above = (self._rounded(math.exp(middle + side * aside)) for side in (-1, 1))
         if self.whole and below == above:
             below, above = math.floor(found.middle), math.floor(found.middle) + 1
-        below, above = max(below, self.least), min(above, self.most)
+        broken = min((trial.load for trial in trials if not trial.leans), default=self.most)
+        below, above = max(min(below, broken), self.least), min(above, self.most, self._rounded(broken * (1 + self.tolerance)))
         if self.whole and math.floor(found.middle) >= self.least and not self._founded(trials, found):
             below = above = float(math.floor(found.middle))
         load = below if _told(trials, below, found) < _told(trials, above, found) else above
