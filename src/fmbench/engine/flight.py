@@ -167,7 +167,7 @@ def record_of(flight: Flight, completion: Completion | None, deltas: Sequence[De
             coalesced,  # arrival_coalesced
             sum(coalesced),  # coalesced
             exchange.client_delay_ns,  # client_delay_ns
-            "kernel" if exchange.kernel and stamps else "user",  # clock
+            "kernel" if exchange.kernel and first_byte is not None else "user",  # clock
             "entry" if exchange.sent_at is None else "adapter",  # sent_source
             prompt_tokens,  # prompt_tokens
             prompt_source,  # prompt_tokens_source
