@@ -86,6 +86,14 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def performance(session: nox.Session) -> None:
+    """What the instrument must reach, measured beside a named peer: the table of docs/instrument.md. Needs a C compiler."""
+    install_wheel(session)
+    session.install(*group("performance"))
+    session.run("python", "benchmarks/performance.py", *session.posargs)
+
+
+@nox.session(default=False)
 def transformers(session: nox.Session) -> None:
     """A second real engine: ``transformers serve`` with the same small model, beside llama.cpp. Takes a gigabyte."""
     session.install("torch==2.13.0")  # first, so that nothing else chooses a build of it
