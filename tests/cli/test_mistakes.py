@@ -7,7 +7,7 @@ import pytest
 
 from fmbench import Benchmark, Concurrency, Prompt
 from fmbench.cli.main import main
-from fmbench.cli.running import _default_directory, run_benchmark
+from fmbench.cli.running import default_directory, run_benchmark
 from fmbench.deployers.serving import free_port
 from fmbench.testing import FakeServer, InProcess, made_up_result
 
@@ -70,11 +70,11 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path, capsys):
 
 def test_default_folders_of_one_second_are_not_the_same(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    first = _default_directory("my run/é")
+    first = default_directory("my run/é")
     assert first.parent.name == "runs"
     assert first.name.startswith("my-run-")
     first.mkdir(parents=True)
-    second = _default_directory("my run/é")
+    second = default_directory("my run/é")
     assert second != first
 
 
