@@ -173,9 +173,8 @@ def answer_of(
     if ending == "unknown" or not known:
         silent = [one.reason for trial in trials[-1:] for one in trial.evidence if not one.requests]
         why = next(filter(None, silent), None)
-        return CapacityAnswer(
-            **shared | {"ended": _ENDED.get(ending, ending) + (f" ({why})" if why else "")}, standing="unknown"
-        )
+        told: dict[str, Any] = {**shared, "ended": _ENDED.get(ending, ending) + (f" ({why})" if why else "")}
+        return CapacityAnswer(**told, standing="unknown")
     if all(trial.leans for trial in known):
         return _at_least(known, shared)
     found = search.estimate(known)

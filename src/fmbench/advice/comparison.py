@@ -99,9 +99,12 @@ class Comparison:
     @property
     def verdict(self) -> Finding:
         """``worse`` where anything is, else ``better`` where anything is, else ``no evidence``, else ``not compared``."""
-        found: list[Finding] = [difference.verdict for difference in self.differences]
+        found = {difference.verdict for difference in self.differences}
         order: tuple[Finding, ...] = ("worse", "better", "no evidence")
-        return next((verdict for verdict in order if verdict in found), "not compared")
+        for verdict in order:
+            if verdict in found:
+                return verdict
+        return "not compared"
 
     @property
     def missing(self) -> tuple[Difference, ...]:
@@ -118,9 +121,9 @@ class Comparison:
             return f"{opening}Nothing could be compared: {self.differences[0].reason if self.differences else 'no experiment'}."
         parts = []
         for found, word in ((self.regressions, "worse"), (self.improvements, "better")):
-            if found:
+            for first in found[:1]:
                 more = f", and {len(found) - 1} more" if len(found) > 1 else ""
-                parts.append(f"{word}{beyond}: {_told(found[0])}{more}")
+                parts.append(f"{word}{beyond}: {_told(first)}{more}")
         if not parts:
             return f"{opening}No evidence of a change{beyond} in {compared} comparisons."
         sentence = "; ".join(parts)

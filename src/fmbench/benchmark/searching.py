@@ -37,11 +37,10 @@ def kind_of(over: Any) -> Kind:
     Raises:
         ConfigError: it is neither.
     """
-    kind = _KINDS.get(over, over) if isinstance(over, str) else over
-    if kind not in _UNITS:
-        raise ConfigError(f"over must be Concurrency, Poisson or ConstantRate, not {over!r}")
-    chosen: Kind = kind
-    return chosen
+    for name, kind in _KINDS.items():
+        if over in (name, kind):
+            return kind
+    raise ConfigError(f"over must be Concurrency, Poisson or ConstantRate, not {over!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +56,7 @@ class Sample:
     """
 
     def __init__(self, records: pa.Table | Batches, windows: Sequence[Window], *, open_load: bool) -> None:
-        self.batches: Batches = records if callable(records) else records.to_batches
+        self.batches: Batches = cast("Batches", records if callable(records) else records.to_batches)
         self.windows: tuple[tuple[int, int], ...] = tuple((int(start), int(end)) for start, end in windows)
         self.open_load = open_load
 

@@ -84,7 +84,7 @@ class Writer:
         """What is counted of no text at all: special tokens, and the chat template."""
         single, five = (self.count([" ".join([word] * times) for word in WORDS]) for times in (1, 5))
         self._costs = [(many - one) / 4 for one, many in zip(single, five, strict=True)]
-        self._cost = dict(zip(WORDS, self._costs, strict=True))
+        self._cost: dict[str, float] = dict(zip(WORDS, self._costs, strict=True))
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """The texts' lengths."""

@@ -77,9 +77,10 @@ class RecordedLog:
             taken: set[str] = set()
             for path in files:
                 for place, batch in _scanned(path):
-                    if len(files) > 1 and (first := batch.column("id")[0].as_py()) in taken:
-                        continue
                     if len(files) > 1:
+                        first = batch.column("id")[0].as_py()
+                        if first in taken:
+                            continue
                         taken.add(first)
                     for name in batch.column("experiment").dictionary_encode().dictionary.to_pylist():
                         self._found.setdefault(name, []).append((path, place))

@@ -61,7 +61,7 @@ def _is_number(value: object) -> bool:
 def _checked(name: str, price: Price) -> dict[str, float] | None:
     if price is None:
         return None
-    given = dict(price) if isinstance(price, Mapping) else {"usd_per_hour": price}
+    given: dict[str, float] = dict(price) if isinstance(price, Mapping) else {"usd_per_hour": price}
     unknown = [key for key in given if key not in PRICES]
     if unknown or not given:
         raise ConfigError(f"prices: {name}: {unknown[0] if unknown else 'nothing'} is no price; give {', '.join(PRICES)}")
