@@ -86,6 +86,7 @@ def summary_rows(experiments: Iterable[Experiment]) -> list[dict[str, Any]]:
 
 def summary_frame(experiments: Iterable[Experiment]) -> pd.DataFrame:
     """The summary as a ``DataFrame``; what is not known is missing, in pandas's way."""
+    rows = summary_rows(experiments)  # first, so that pandas's memory does not stand on top of what reading takes
     import pandas as pd  # noqa: PLC0415 - `import fmbench` stays light
 
-    return pd.DataFrame(summary_rows(experiments), columns=[column.name for column in SUMMARY])
+    return pd.DataFrame(rows, columns=[column.name for column in SUMMARY])
