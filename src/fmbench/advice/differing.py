@@ -117,7 +117,8 @@ class Pair:
     def __init__(self, baseline: Observed, candidate: Observed, *, confidence: float, seed: int) -> None:
         self._confidence = confidence
         self._seed = seed
-        (one, two), self.paired, count = _aligned(baseline.keys, candidate.keys)
+        (one, two), paired, count = _aligned(baseline.keys, candidate.keys)
+        self.paired: bool = paired
         counts = (count, count) if self.paired else (len(baseline.keys), len(candidate.keys))
         self._sides = (_Side(baseline, one, counts[0]), _Side(candidate, two, counts[1]))
         self._neighbours = max(baseline.in_flight, candidate.in_flight)

@@ -29,7 +29,7 @@ class Arrivals:
         self._batch = batch
         self.counts: NDArray[np.int64] = list_lengths(batch.column("arrivals_ns"))
         """How many each record has."""
-        self.records = slice(start, start + len(self.counts))
+        self.records: slice[int, int, None] = slice(start, start + len(self.counts))
         """Which of the experiment's records they are: a column's part for these is ``column[arrivals.records]``."""
         self.times_ns: NDArray[np.int64] = list_values(batch.column("arrivals_ns"))
         """When each arrived."""

@@ -43,7 +43,7 @@ class RunFolder:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.document: Mapping[str, Any] = _read_document(directory)
-        self.log = RecordedLog(directory / RECORDS)
+        self.log: RecordedLog = RecordedLog(directory / RECORDS)
         if self.document["state"] != "running":
             _check_log(directory)
 

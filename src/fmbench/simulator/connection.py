@@ -29,12 +29,12 @@ class Incoming:
     __slots__ = ("body", "headers", "keep_alive", "method", "path", "received_ns")
 
     def __init__(self) -> None:
-        self.method = ""
-        self.path = ""
+        self.method: str = ""
+        self.path: str = ""
         self.headers: dict[str, str] = {}
-        self.body = bytearray()
-        self.keep_alive = True
-        self.received_ns = 0
+        self.body: bytearray = bytearray()
+        self.keep_alive: bool = True
+        self.received_ns: int = 0
         """When the kernel had its last byte."""
 
 
@@ -70,7 +70,7 @@ class Connection:
         self._read_ns = 0
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
-        self.closed = False
+        self.closed: bool = False
         self.flight: Any = None
         """The server's: which request it works on."""
         loop.add_reader(sock.fileno(), self._readable)

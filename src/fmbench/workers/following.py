@@ -36,7 +36,7 @@ class Follower:
         self._read = dict.fromkeys(paths, 0)
         self._make: Callable[..., Any] = Record if whole else Seen
         self._columns = Record._fields if whole else Seen._fields
-        self.failed_first = 0
+        self.failed_first: int = 0
         """How many requests had failed before the first one succeeded."""
         self.last_error: str | None = None
         self._succeeded = False
