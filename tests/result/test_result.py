@@ -277,7 +277,7 @@ def test_advice_is_on_the_run_s_own_slo_unless_another_is_given(write_run):
     assert advice.best.load == "concurrency 2"
     assert advice.best.instances == int(-(-6000 // (result.experiments[1].tps * 60)))
     assert f"{advice.best.instances} x ml.g5.xlarge" in advice.sentence
-    assert "latency p95 (s)</th><th>requests/min each" in result._repr_html_()
+    assert "latency p95 (s)</th><th>margin</th><th>requests/min each" in result._repr_html_()
     assert result.advise(SLO(latency_p95_seconds=0.1)).best is None
     with pytest.raises(ConfigError, match="slo"):
         Result.load(write_run()).advise()
