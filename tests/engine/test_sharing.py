@@ -86,13 +86,14 @@ def drive(load, fates, *, workers=1, stop_after=None, **fields):
                 engine.started_elsewhere(at)
 
     async def main():
-        async with anyio.create_task_group() as group:
-            for worker in range(workers):
-                group.start_soon(one, worker)
-            if stop_after is not None:
-                await anyio.sleep(stop_after)
-                for engine in engines.values():
-                    engine.stop("it was enough")
+        with anyio.fail_after(3600):  # an engine that never ends is a failure, not an endless test
+            async with anyio.create_task_group() as group:
+                for worker in range(workers):
+                    group.start_soon(one, worker)
+                if stop_after is not None:
+                    await anyio.sleep(stop_after)
+                    for engine in engines.values():
+                        engine.stop("it was enough")
 
     anyio.run(main, backend="trio", backend_options={"clock": MockClock(autojump_threshold=0)})
     return session, [outcomes[worker] for worker in range(workers)], [record for log in logs for record in log.records]
@@ -196,3 +197,21 @@ def test_requests_that_wait_for_a_place_are_sent_while_it_drains_and_no_longer()
     assert {r.error_message for r in records if r.status == "not_sent"} == {
         "still waiting for a free place under max_concurrency"
     }
+
+
+def test_streams_without_a_request_do_not_hold_the_window_open():
+    _, [outcome], records = drive(Concurrency(8, requests=5), ["ok"], drain_seconds=1)
+    assert outcome.window is not None
+    assert len(records) == 5
+
+
+@pytest.mark.parametrize("load", [Concurrency(2, requests=4, seconds=9), ConstantRate(2, requests=4, seconds=9)], ids=str)
+def test_a_sitting_whose_requests_are_all_done_ends(load):
+    _, [outcome], records = drive(load, ["ok"], done=frozenset(range(4)))
+    assert records == []
+    assert outcome.scheduled == 0
+
+
+def test_a_sitting_of_an_open_load_with_only_warm_up_left_ends():
+    _, [_], records = drive(ConstantRate(2, requests=40, seconds=2), ["ok"], warmup=2, done=frozenset(range(2, 42)))
+    assert [record.phase for record in records] == ["warmup", "warmup"]

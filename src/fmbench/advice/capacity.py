@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from fmbench.advice.search import Ending, Estimate, Search, Trial
@@ -126,7 +125,7 @@ class Capacity:
 
     slo: SLO
     answers: tuple[CapacityAnswer, ...]
-    directory: Path
+    directory: str
     simulated: bool = False
 
     @property
@@ -140,7 +139,7 @@ class Capacity:
             "slo": self.slo.as_dict(),
             "met": self.met,
             "simulated": self.simulated,
-            "directory": str(self.directory),
+            "directory": self.directory,
             "answers": [answer.as_dict() for answer in self.answers],
         }
 

@@ -47,7 +47,7 @@ def capacity_thread(
         answers = searcher.answers()
         run_file.document["capacity"]["answers"] = [answer.as_dict() for answer in answers]
         conclude(run_file, searcher, () if cancelled else reporters, cancelled=cancelled)
-        return Capacity(wanted.slo, answers, folder, bool(run_file.document["simulated"]))
+        return Capacity(wanted.slo, answers, str(folder), bool(run_file.document["simulated"]))
 
     return OwnThread(conduct, concluding, loop=run_file.document["machine"]["loop"])
 

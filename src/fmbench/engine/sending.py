@@ -155,6 +155,8 @@ class Engine:
 
     async def _stream(self, plan: Iterator[Planned]) -> None:
         upcoming = self._next(plan)
+        if upcoming is None:
+            self._one_less(self._now())
         while upcoming is not None and not self._is_over(self._now()):
             # One scope serves until a time-out has cancelled it: a scope for each request would cost 3.5 µs.
             with CancelScope() as scope:
@@ -220,7 +222,7 @@ class Engine:
             last, upcoming = upcoming, self._next(plan)
         if not await self._until(due):
             return
-        if task.load.seconds is None or last.number + 1 - task.warmup == task.load.total(task.prompts):
+        if self._start is None or task.load.seconds is None or last.number + 1 - task.warmup == task.load.total(task.prompts):
             self._finish_sending(due)
         else:
             await self._over.wait()
@@ -364,6 +366,9 @@ class Engine:
             self._on_records(batch)
 
     def _write_rest(self) -> None:
+        if not self._drained and self._stopped is None:
+            self._scheduled -= len(self._waiting)  # interrupted: whoever resumes the run sends them
+            self._waiting.clear()
         for planned, due in self._waiting:
             reason = f"not sent: {self._stopped}" if self._stopped else "still waiting for a free place under max_concurrency"
             self._account(record_of_unsent(planned, self._task, reason, due=due))

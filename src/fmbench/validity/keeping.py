@@ -60,9 +60,15 @@ def _held_back(subject: Subject) -> Booleans:
     if most is None:
         return np.zeros(len(sample), dtype=np.bool_)
     due, sent = sample.numbers("due_ns"), sample.numbers("sent_ns")
-    ends = np.sort(sample.numbers("end_ns")[~np.isnan(sent)])
-    begun = np.searchsorted(np.sort(sent[~np.isnan(sent)]), due, side="left")
-    return np.asarray(begun - np.searchsorted(ends, due, side="right") >= most)
+    held = np.zeros(len(sample), dtype=np.bool_)
+    worker = sample.numbers("worker")
+    workers = int(np.nanmax(worker, initial=0)) + 1
+    for number in range(workers):
+        mine = (worker == number) & ~np.isnan(sent)
+        earlier = np.searchsorted(np.sort(due[mine]), due, side="left")  # those that wait, too, are ahead of it
+        ended = np.searchsorted(np.sort(sample.numbers("end_ns")[mine]), due, side="right")
+        held |= mine & (earlier - ended >= len(range(number, most, workers)))
+    return held
 
 
 def _median(values: Numbers) -> float:

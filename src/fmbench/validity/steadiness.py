@@ -24,6 +24,9 @@ BEHIND = 0.05
 SHORT_WINDOW = 3
 """How many mean latencies a window must hold."""
 
+NO_WINDOW = 0.5
+"""How many it must hold at the very least: below, replies to requests from before it make up its rates."""
+
 
 def steady_state(subject: Subject) -> Check | None:
     """Did latency stay the same from the window's beginning to its end?"""
@@ -31,10 +34,14 @@ def steady_state(subject: Subject) -> Check | None:
     if _varies(subject) or not sample.counted.any() or not sample.window_seconds > 0:
         return None
     _, values = _in_time(subject, latency_seconds_of(sample), sample.counted)
+    held = sample.window_seconds / float(values.mean())
+    if held < NO_WINDOW:
+        finding = f"the window holds only {held:.2g} mean latencies: rates over it say nothing"
+        return check("steady_state", "fail", finding, held, NO_WINDOW, "send more requests for each stream, or give seconds")
     if len(values) < LEAST:
         return None
     change = rise(values)
-    long = float(values.mean()) / sample.window_seconds * SHORT_WINDOW
+    long = SHORT_WINDOW / held
     verdict: Verdict = "warn" if (moves(values) and abs(change) > MOVED) or long > 1 else "pass"
     finding = f"from the first third of the window to the last, mean latency changed by {change:+.1%}"
     if verdict == "warn" and long > 1:

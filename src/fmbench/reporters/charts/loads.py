@@ -81,7 +81,9 @@ def _lines_by_panel(view: View, kind: _Kind) -> dict[str, list[_Line]]:
     """A panel a prompt set and set of parameters, in it a line a deployment."""
     panels: dict[str, list[_Line]] = {}
     for group, experiments in view.groups():
-        mine = [one for one in experiments if (one.concurrency is None) == kind.opened]
+        mine = [
+            one for one in experiments if (one.concurrency is None) == kind.opened and _level(one)
+        ]  # a ramp has no one rate
         if mine:
             line = _Line(group.deployment, mark(view.deployments.index(group.deployment)), mine)
             panels.setdefault(view.label(group, without="deployment"), []).append(line)
