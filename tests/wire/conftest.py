@@ -58,8 +58,8 @@ async def served(act, **options):
     try:
         yield f"{'https' if options else 'http'}://{host}:{server.sockets[0].getsockname()[1]}", script
     finally:
+        await asyncio.sleep(0.01)  # asyncio leaks a connection that it is still accepting when its server closes
         server.close()
-        await asyncio.sleep(0.01)
         for task in script.tasks:
             task.cancel()
         await asyncio.gather(*script.tasks, return_exceptions=True)

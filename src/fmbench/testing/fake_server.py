@@ -66,6 +66,8 @@ class FakeServer:
         self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         up.set_result(None)
         await self._end.wait()
+        while arriving := asyncio.all_tasks() - self._tasks - {asyncio.current_task()}:
+            await asyncio.wait(arriving)  # asyncio leaks a connection that it is still accepting when its server closes
         server.close()
         for task in self._tasks:
             task.cancel()
@@ -75,6 +77,7 @@ class FakeServer:
         task = self._loop.create_task(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: writer.close())  # not in the task: one that is cancelled before it begins has no end
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -85,8 +88,6 @@ class FakeServer:
                 await self._answer(writer, payload)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass  # the client has gone, or a fault has closed the connection
-        finally:
-            writer.close()
 
     async def _answer(self, writer: asyncio.StreamWriter, payload: Mapping[str, Any]) -> None:
         await asyncio.sleep(self.ttft_seconds)
