@@ -79,9 +79,10 @@ def test_a_wait_that_was_cancelled_does_not_disturb_the_next(run):
 def test_a_timer_is_given_back(run):
     async def main():
         one = KernelAlarm()
+        taken = one._timer._timer
         one.close()
         again = KernelAlarm()
-        assert again._file == one._file
+        assert again._timer._timer == taken
         again.close()
 
     run(main())

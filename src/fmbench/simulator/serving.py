@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Literal
 
 from fmbench import ConfigError
-from fmbench.simulator.alarm import Alarm
 from fmbench.simulator.connection import Connection, Incoming
 from fmbench.simulator.envelopes import http_reply
 from fmbench.simulator.faults import FAULT_HEADER, Faults
@@ -22,6 +21,7 @@ from fmbench.simulator.models import Batching, ServiceModel
 from fmbench.simulator.service import Job
 from fmbench.simulator.speaking import NotUnderstood, Speaker, understood
 from fmbench.simulator.truth import Truth, TruthLog
+from fmbench.wire import Timer
 from fmbench.wire.clock import KernelClock, Stamping, stamp_arrivals
 
 __all__ = ["ServerOptions", "SimulatedServer"]
@@ -108,7 +108,7 @@ class SimulatedServer:
         stamping = Stamping()
         await stamping.begun()
         self._clock = KernelClock()
-        self._alarm = Alarm(self._loop, self._deal)
+        self._timer = Timer(self._loop, self._deal)
         self._log = TruthLog(self._options.log)
         listener = self._listen()
         ticking = self._loop.create_task(self._tick())
@@ -122,7 +122,7 @@ class SimulatedServer:
             listener.close()
             for connection in list(self._connections):
                 connection.close()
-            self._alarm.close()
+            self._timer.close()
             stamping.close()
             self._log.close()
 
@@ -194,7 +194,7 @@ class SimulatedServer:
             return
         flight.connection.flight = flight
         self._flights[job] = flight
-        self._alarm.set(self._service.next_ns())
+        self._timer.set(self._service.next_ns())
 
     def _refuse(self, flight: _Flight, status: int, message: str) -> None:
         flight.connection.write(flight.speaker.error(status, message))
@@ -213,12 +213,12 @@ class SimulatedServer:
         flight.connection.flight = None
         if flight.job is not None and self._flights.pop(flight.job, None) is not None:
             self._service.cancel(flight.job, time.perf_counter_ns())
-            self._alarm.set(self._service.next_ns())
+            self._timer.set(self._service.next_ns())
 
     # Tokens.
 
     def _deal(self) -> None:
-        """Send what is due, and set the alarm for what comes next."""
+        """Send what is due, and set the timer for what comes next."""
         for _ in range(BURST):
             dealt = self._service.step(time.perf_counter_ns())
             if dealt is None:
@@ -234,7 +234,7 @@ class SimulatedServer:
                     self._loop.call_later(SLOW_SECONDS, self._give, flight, len(flight.planned_ns) - 1)
                 else:
                     self._give(flight, len(flight.planned_ns) - 1)
-        self._alarm.set(self._service.next_ns())
+        self._timer.set(self._service.next_ns())
 
     def _give(self, flight: _Flight, index: int) -> None:
         connection, speaker, asked = flight.connection, flight.speaker, flight.asked

@@ -3,7 +3,7 @@
 A transport for invokers, ours and strangers': ``connect`` opens connections before the clock starts, ``Client.send``
 sends a prepared request and hands each piece of the reply to the exchange with its kernel arrival time.
 ``EventReader`` takes server-sent events apart, ``EventStreamReader`` AWS's event streams; ``Signer`` signs as AWS asks.
-``refuse_proxy`` says what ``connect`` would of a proxy in the environment.
+``Timer`` wakes a loop at an absolute time. ``refuse_proxy`` says what ``connect`` would of a proxy in the environment.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from fmbench.wire.proxies import refuse_proxy
 from fmbench.wire.reply import Sink
 from fmbench.wire.request import Prepared
 from fmbench.wire.signatures import Credentials, Signable, Signer
+from fmbench.wire.timer import Timer
 
 __all__ = [
     "Client",
@@ -28,6 +29,7 @@ __all__ = [
     "Signable",
     "Signer",
     "Sink",
+    "Timer",
     "connect",
     "refuse_proxy",
 ]

@@ -1,4 +1,7 @@
-"""Wakes a loop at an absolute time, closer than its own timers do, which count in milliseconds."""
+"""Wakes a loop at an absolute time, closer than its own timers do, which count in milliseconds.
+
+On Linux that is a timer of the kernel (``timerfd``), a file that the loop watches beside its sockets; Python has it from 3.13.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 
-__all__ = ["Alarm"]
+__all__ = ["Timer"]
 
 _CLOCK_MONOTONIC, _TFD_TIMER_ABSTIME = 1, 1
 _SPIN_NS = 1_500_000
@@ -19,8 +22,8 @@ _SPIN_NS = 1_500_000
 _itimerspec = struct.Struct("@llll")
 
 
-class Alarm:
-    """One alarm. Times are nanoseconds of ``time.perf_counter_ns``.
+class Timer:
+    """One timer; ``close`` ends it. Times are nanoseconds of ``time.perf_counter_ns``.
 
     Args:
         loop: Whom to wake.
