@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from fmbench.advice.bootstrap import block_length, draws, widening
-from fmbench.advice.chance import fisher_tail, holm, share_difference, student_quantile, student_tail
+from fmbench.advice.chance import fisher_tail, holm, share_difference, student_tail
+from fmbench.metrics.laws import student_quantile
 
 
 def autoregressive(count, rho, rng):

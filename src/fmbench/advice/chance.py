@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-__all__ = ["fisher_tail", "holm", "share_difference", "student_quantile", "student_tail"]
+from fmbench.metrics.laws import beta_cdf
+
+__all__ = ["fisher_tail", "holm", "share_difference", "student_tail"]
 
 
 def student_tail(value: float, freedom: float) -> float:
@@ -13,34 +15,7 @@ def student_tail(value: float, freedom: float) -> float:
     if value < 0:
         return 1 - student_tail(-value, freedom)
     # Abramowitz and Stegun 26.7.1 and 26.5.27: the two tails together are I_{f / (f + t²)}(f / 2, 1 / 2).
-    return _incomplete_beta(freedom / (freedom + value**2), freedom / 2, 0.5) / 2
-
-
-def student_quantile(p: float, freedom: float) -> float:
-    """The value below which Student's t lies with probability ``p``, from 0.5 to below 1."""
-    low, high = 0.0, 2.0
-    while 1 - student_tail(high, freedom) < p:
-        high *= 2
-    for _ in range(80):
-        middle = (low + high) / 2
-        low, high = (middle, high) if 1 - student_tail(middle, freedom) < p else (low, middle)
-    return (low + high) / 2
-
-
-def _incomplete_beta(x: float, a: float, b: float) -> float:
-    """The regularized incomplete beta function, by its continued fraction (Abramowitz and Stegun 26.5.8)."""
-    if x <= 0 or x >= 1:
-        return 0.0 if x <= 0 else 1.0
-    if x > (a + 1) / (a + b + 2):
-        return 1 - _incomplete_beta(1 - x, b, a)
-    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x))
-    value = 0.0
-    # From its tail to its head; so many terms are exact to the last digits for every a and b that occurs here.
-    for m in range(200, 0, -1):
-        even = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
-        odd = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
-        value = odd / (1 + even / (1 + value))
-    return front / a / (1 - (a + b) * x / (a + 1) / (1 + value))
+    return beta_cdf(freedom / (freedom + value**2), freedom / 2, 0.5) / 2
 
 
 def fisher_tail(failed: tuple[int, int], ended: tuple[int, int]) -> float:

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmbench.advice.bootstrap import MOST_CELLS, block_length, draws, widening
-from fmbench.advice.chance import fisher_tail, share_difference, student_quantile, student_tail
+from fmbench.advice.chance import fisher_tail, share_difference, student_tail
 from fmbench.advice.observed import Observed
 from fmbench.errors import ConfigError
 from fmbench.metrics import quantile_of
+from fmbench.metrics.laws import student_quantile
 
 __all__ = ["METRICS", "Change", "Pair", "change_between_runs", "value_of"]
 
