@@ -8,8 +8,9 @@ from typing import Any, Literal
 import orjson
 
 from fmbench import Completion, Delta, Head, InvokeError, Usage
-from fmbench.invokers.failures import Failures, not_json
+from fmbench.invokers.failures import NO_FAILURES, Failures, not_json
 from fmbench.invokers.mould import NO_MOULD, Mould, around
+from fmbench.invokers.whole import WholeReply
 from fmbench.wire import EventReader
 
 __all__ = ["EventDecoder", "WholeDecoder"]
@@ -20,7 +21,6 @@ MOST_START = 1200
 Kind = Literal["text", "reasoning", "tool"]
 ODD = (AttributeError, IndexError, KeyError, TypeError)
 """What taking a reply apart raises where a part is not of the type it should be."""
-NO_FAILURES = Failures()
 
 LESSONS = 8
 """How often a reply's mould is learnt anew where something but the content changes, such as a time of day."""
@@ -235,23 +235,14 @@ class EventDecoder:
         )
 
 
-class WholeDecoder:
+class WholeDecoder(WholeReply):
     """Decodes a reply that is one JSON document.
 
     Args:
         failures: Makes its errors.
     """
 
-    __slots__ = ("_failures", "_pieces", "deltas")
-
-    def __init__(self, failures: Failures = NO_FAILURES) -> None:
-        self.deltas: list[Delta] = []
-        self._failures = failures
-        self._pieces: list[bytes] = []
-
-    def feed(self, piece: bytes) -> None:
-        """Take the next piece of the body."""
-        self._pieces.append(piece)
+    __slots__ = ()
 
     def close(self, head: Head) -> Completion:
         """The body has ended.
@@ -259,7 +250,7 @@ class WholeDecoder:
         Raises:
             InvokeError: the status is an error, or the body is not a completion.
         """
-        body = b"".join(self._pieces)
+        body = self._body()
         self._failures.refuse_status(head, body)
         try:
             reply = orjson.loads(body)

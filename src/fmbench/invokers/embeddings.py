@@ -6,29 +6,20 @@ from typing import Any
 
 import orjson
 
-from fmbench import Completion, Delta, Head, Usage
-from fmbench.invokers.failures import Failures
+from fmbench import Completion, Head, Usage
+from fmbench.invokers.whole import WholeReply
 
 __all__ = ["EmbeddingDecoder"]
 
 
-class EmbeddingDecoder:
+class EmbeddingDecoder(WholeReply):
     """Decodes a reply with embeddings; there is no content that could have a first token.
 
     Args:
         failures: Makes its errors.
     """
 
-    __slots__ = ("_failures", "_pieces", "deltas")
-
-    def __init__(self, failures: Failures) -> None:
-        self.deltas: list[Delta] = []
-        self._failures = failures
-        self._pieces: list[bytes] = []
-
-    def feed(self, piece: bytes) -> None:
-        """Take the next piece of the body."""
-        self._pieces.append(piece)
+    __slots__ = ()
 
     def close(self, head: Head) -> Completion:
         """The body has ended.
@@ -36,7 +27,7 @@ class EmbeddingDecoder:
         Raises:
             InvokeError: the status is an error, or the body holds no embedding.
         """
-        body = b"".join(self._pieces)
+        body = self._body()
         self._failures.refuse_status(head, body)
         try:
             reply = orjson.loads(body)

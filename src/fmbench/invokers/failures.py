@@ -10,7 +10,7 @@ import orjson
 
 from fmbench import Head, InvokeError
 
-__all__ = ["Failures"]
+__all__ = ["NO_FAILURES", "Failures"]
 
 MOST_MESSAGE = 300
 """Characters of a server's message that are kept."""
@@ -99,6 +99,10 @@ class Failures:
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return text if len(text) <= MOST_MESSAGE else text[: MOST_MESSAGE - 1] + "…"
+
+
+NO_FAILURES = Failures()
+"""With nothing to blot out."""
 
 
 def not_json(head: Head, body: bytes) -> str | None:

@@ -9,6 +9,7 @@ import orjson
 from fmbench import Completion, Delta, Head, InvokeError, Usage
 from fmbench.invokers.completions import ODD, count_in
 from fmbench.invokers.failures import Failures, not_json
+from fmbench.invokers.whole import WholeReply
 from fmbench.wire import EventReader
 
 __all__ = ["GeneratedDecoder", "WholeGeneratedDecoder"]
@@ -89,23 +90,14 @@ class GeneratedDecoder:
             self._usage = _usage(details) if self._counts else None
 
 
-class WholeGeneratedDecoder:
+class WholeGeneratedDecoder(WholeReply):
     """Decodes a reply that is ``{"generated_text": …}``, or a list of one.
 
     Args:
         failures: Makes its errors.
     """
 
-    __slots__ = ("_failures", "_pieces", "deltas")
-
-    def __init__(self, failures: Failures) -> None:
-        self.deltas: list[Delta] = []
-        self._failures = failures
-        self._pieces: list[bytes] = []
-
-    def feed(self, piece: bytes) -> None:
-        """Take the next piece of the body."""
-        self._pieces.append(piece)
+    __slots__ = ()
 
     def close(self, head: Head) -> Completion:
         """The body has ended.
@@ -113,7 +105,7 @@ class WholeGeneratedDecoder:
         Raises:
             InvokeError: it is not such a reply, or an error.
         """
-        body = b"".join(self._pieces)
+        body = self._body()
         try:
             reply = orjson.loads(body)
             [reply] = reply if isinstance(reply, list) else [reply]
