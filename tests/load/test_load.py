@@ -199,6 +199,13 @@ def test_a_replay_from_after_the_last_prompt_is_refused():
         (lambda: Ramp(1, -1), "end_per_second must be above 0, not -1"),
         (lambda: Ramp(1, 2, over_seconds=0), "over_seconds must be above 0, not 0"),
         (lambda: Replay(speed=0), "speed must be above 0, not 0"),
+        (lambda: Concurrency("4"), "concurrency must be a whole number, not '4'"),
+        (lambda: Concurrency(1.5), "concurrency must be a whole number, not 1.5"),
+        (lambda: Poisson("10"), "per_second must be a number, not '10'"),
+        (lambda: Poisson(10, requests=2.5), "requests must be a whole number, not 2.5"),
+        (lambda: Poisson(10, seed=None), "seed must be a whole number, not None"),
+        (lambda: ConstantRate(10, seconds=math.inf), "seconds must be above 0, not inf"),
+        (lambda: ConstantRate(10, max_concurrency=2.5), "max_concurrency must be a whole number, not 2.5"),
     ],
 )
 def test_a_load_that_makes_no_sense_is_refused(make, said):

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from fmbench.errors import ConfigError
-from fmbench.load.planned import Planned, check_stop, prompt_of, total_of
+from fmbench.load.planned import Planned, check_count, check_stop, prompt_of, total_of
 from fmbench.types import Prompt
 
 __all__ = ["Concurrency"]
@@ -25,8 +24,7 @@ class Concurrency:
     seconds: float | None = None
 
     def __post_init__(self) -> None:
-        if self.n < 1:
-            raise ConfigError(f"concurrency must be 1 or more, not {self.n}")
+        check_count("concurrency", self.n)
         check_stop(self)
 
     def __str__(self) -> str:

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
 
-from fmbench.errors import ConfigError
-from fmbench.load.planned import Planned, check_positive, check_stop, prompt_of, total_of
+from fmbench.load.planned import Planned, check_count, check_positive, check_stop, prompt_of, total_of
 from fmbench.types import Prompt
 
 __all__ = ["ConstantRate", "Gamma", "Opened", "Poisson", "Ramp"]
@@ -26,8 +25,9 @@ class Opened:
     def __post_init__(self) -> None:
         self._check()
         check_stop(self)
-        if self.max_concurrency is not None and self.max_concurrency < 1:
-            raise ConfigError(f"max_concurrency must be 1 or more, not {self.max_concurrency}")
+        if self.max_concurrency is not None:
+            check_count("max_concurrency", self.max_concurrency)
+        check_count("seed", getattr(self, "seed", 0), least=0)  # None would draw another plan in each worker
 
     @property
     def streams(self) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from numbers import Integral, Real
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from fmbench.errors import ConfigError
 from fmbench.types import Prompt
 
-__all__ = ["LEAST_REQUESTS", "Load", "Planned", "check_positive", "check_stop", "prompt_of", "total_of"]
+__all__ = ["LEAST_REQUESTS", "Load", "Planned", "check_count", "check_positive", "check_stop", "prompt_of", "total_of"]
 
 LEAST_REQUESTS = 130
 """The requests that a 95th percentile needs (MLPerf's early-stopping bound at 99 % confidence)."""
@@ -71,15 +72,25 @@ class Load(Protocol):
 
 def check_stop(load: Load) -> None:
     """Refuse a stop that makes no sense."""
-    if load.requests is not None and load.requests < 1:
-        raise ConfigError(f"requests must be 1 or more, not {load.requests}")
-    if load.seconds is not None and not load.seconds > 0:
-        raise ConfigError(f"seconds must be above 0, not {load.seconds}")
+    if load.requests is not None:
+        check_count("requests", load.requests)
+    if load.seconds is not None:
+        check_positive("seconds", load.seconds)
 
 
-def check_positive(name: str, value: float) -> None:
+def check_count(name: str, value: Any, least: int = 1) -> None:
+    """Refuse what is not a whole number of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise ConfigError(f"{name} must be a whole number, not {value!r}")
+    if value < least:
+        raise ConfigError(f"{name} must be {least} or more, not {value}")
+
+
+def check_positive(name: str, value: Any) -> None:
     """Refuse what is not a finite number above 0."""
-    if not (value > 0 and math.isfinite(value)):
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise ConfigError(f"{name} must be a number, not {value!r}")
+    if not 0 < float(value) < math.inf:
         raise ConfigError(f"{name} must be above 0, not {value}")
 
 
