@@ -215,3 +215,18 @@ def test_a_sitting_whose_requests_are_all_done_ends(load):
 def test_a_sitting_of_an_open_load_with_only_warm_up_left_ends():
     _, [_], records = drive(ConstantRate(2, requests=40, seconds=2), ["ok"], warmup=2, done=frozenset(range(2, 42)))
     assert [record.phase for record in records] == ["warmup", "warmup"]
+
+
+def test_what_waited_when_a_run_was_interrupted_is_left_to_whoever_resumes_it():
+    log = Memory()
+
+    async def main():
+        task = Assignment(
+            experiment="e", id_prefix="r", load=ConstantRate(10, requests=20, max_concurrency=1), prompts=PROMPTS,
+            requests=[Request(payload="x")] * len(PROMPTS), warmup=0, origin_ns=0, estimate=len,
+        )  # fmt: skip
+        with anyio.move_on_after(1):  # by then ten are due, and the first one hangs
+            await Engine(Faulty(["hang"]), task, log, now=now).run()
+
+    anyio.run(main, backend="trio", backend_options={"clock": MockClock(autojump_threshold=0)})
+    assert [record.status for record in log.records] == ["cancelled"]

@@ -79,3 +79,26 @@ def test_requests_in_flight_that_no_latency_tells_of_break_little_s_law(check_of
     check = check_of("littles_law", 700, hang, open_load=True)
     assert check.verdict == "fail"
     assert check_of("littles_law", 29) is None
+
+
+def test_who_is_due_between_an_end_and_the_next_sending_waits_behind_the_others(check_of, at):
+    # As above, but 5 µs pass from each end to the next sending, and everyone is due in such a gap.
+    def queue(number):
+        round_trip = 2_142_000
+        due = round_trip * (number * MS // round_trip) + 2_139_000 + number
+        return at(round_trip * number, 2_137_000, due=min(due, round_trip * number))
+
+    check = check_of("schedule_slip", 700, queue, open_load=True, load={"per_second": 1000, "max_concurrency": 1})
+    assert check.verdict == "pass"
+
+
+def test_each_worker_has_its_share_of_the_places(check_of, at):
+    # Of two places worker 0 has one: its requests wait for one another, while worker 1 has little to do.
+    def dealt(number):
+        if number >= 35:
+            return at(number * MS, MS // 2) | {"worker": 1}
+        return at(20 * MS * number, 20 * MS - 1000, due=max(0, 20 * MS * number - 15 * MS))
+
+    check = check_of("schedule_slip", 700, dealt, open_load=True, load={"per_second": 1000, "max_concurrency": 2})
+    assert check.verdict == "pass"
+    assert "5% more waited" in check.finding

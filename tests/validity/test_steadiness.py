@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from fmbench.metrics.formulas import tps
+
 MS = 1_000_000
 
 
@@ -72,3 +74,14 @@ def test_a_window_of_a_few_latencies_is_no_steady_state(check_of, judged):
     assert check.verdict == "warn"
     assert "holds only 2.5 mean latencies" in check.finding
     assert check_of("steady_state", 29) is None
+
+
+def test_a_window_shorter_than_half_a_latency_has_no_rates(make_subject, check_of):
+    """Twenty requests at once: the window is over long before the first reply."""
+    slow = {"last_token_ns": 900_000_000, "last_byte_ns": 900_000_000, "end_ns": 900_000_000}
+    check = check_of("steady_state", 20, lambda number: slow)
+    assert check.verdict == "fail"
+    assert check.figure < check.limit == 0.5
+    rate = tps(make_subject(20, lambda number: slow).sample)
+    assert rate.value is None
+    assert rate.reason == "the window is shorter than 0.5 mean latencies"

@@ -183,11 +183,25 @@ def error_rate(sample: Sample) -> Figure:
     return Figure(failed / ended, "1")
 
 
+LEAST_LATENCIES = 0.5
+"""How many mean latencies a window must hold: below, replies to requests from before it would make up its rates."""
+
+
+def held_latencies(sample: Sample) -> float | None:
+    """How many mean service latencies the windows hold; ``None`` where no reply has one."""
+    seconds = service_seconds_of(sample)[sample.counted]
+    known = seconds[~np.isnan(seconds)]
+    mean = float(known.mean()) if len(known) else 0.0
+    return sample.window_seconds / mean if mean > 0 else None
+
+
 def _per_second(sample: Sample, count: float, unit: str) -> Figure:
     if not len(sample):
         return Figure(None, unit, "no request was recorded")
     if not sample.window_seconds > 0:
         return Figure(None, unit, "the window has no length" if sample.windows else sample.why_nothing(""))
+    if (held := held_latencies(sample)) is not None and held < LEAST_LATENCIES:
+        return Figure(None, unit, f"the window is shorter than {LEAST_LATENCIES:g} mean latencies")
     return Figure(count / sample.window_seconds, unit)
 
 

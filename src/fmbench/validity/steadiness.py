@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fmbench.metrics.formulas import latency_seconds_of, response_seconds_of
+from fmbench.metrics.formulas import LEAST_LATENCIES, held_latencies, latency_seconds_of, response_seconds_of
 from fmbench.metrics.sample import Numbers
 from fmbench.validity.check import Check, Verdict
 from fmbench.validity.subject import Subject, check
@@ -24,24 +24,22 @@ BEHIND = 0.05
 SHORT_WINDOW = 3
 """How many mean latencies a window must hold."""
 
-NO_WINDOW = 0.5
-"""How many it must hold at the very least: below, replies to requests from before it make up its rates."""
-
 
 def steady_state(subject: Subject) -> Check | None:
     """Did latency stay the same from the window's beginning to its end?"""
     sample = subject.sample
     if _varies(subject) or not sample.counted.any() or not sample.window_seconds > 0:
         return None
+    held = held_latencies(sample)
+    if held is not None and held < LEAST_LATENCIES:
+        finding = f"the window holds only {held:.2g} mean latencies, so that it has no rates"
+        remedy = "send more requests for each stream, or give seconds"
+        return check("steady_state", "fail", finding, held, LEAST_LATENCIES, remedy)
     _, values = _in_time(subject, latency_seconds_of(sample), sample.counted)
-    held = sample.window_seconds / float(values.mean())
-    if held < NO_WINDOW:
-        finding = f"the window holds only {held:.2g} mean latencies: rates over it say nothing"
-        return check("steady_state", "fail", finding, held, NO_WINDOW, "send more requests for each stream, or give seconds")
     if len(values) < LEAST:
         return None
     change = rise(values)
-    long = SHORT_WINDOW / held
+    long = float(values.mean()) / sample.window_seconds * SHORT_WINDOW
     verdict: Verdict = "warn" if (moves(values) and abs(change) > MOVED) or long > 1 else "pass"
     finding = f"from the first third of the window to the last, mean latency changed by {change:+.1%}"
     if verdict == "warn" and long > 1:
