@@ -5,7 +5,7 @@
 
 # The layers. Imports run one way only: a room stands above all that it imports.
 #
-#   errors ← types ← options, plugins, load, metrics, recording, journal, wire ← validity, advice ← result ← interfaces
+#   errors ← types ← options, plugins, load, metrics, pricing, recording, journal, wire ← validity, advice ← result ← interfaces
 #     ← engine ← workers ← benchmark ← config ← this face ← invokers, prompts, reporters, simulator ← deployers, testing
 #     ← calibration ← cli
 #
@@ -31,6 +31,7 @@ from fmbench.interfaces import Decoder, Deployer, Endpoint, Exchange, Invoker, P
 from fmbench.load import Concurrency, ConstantRate, Gamma, Load, Poisson, Ramp, Replay
 from fmbench.metrics import Distribution
 from fmbench.options import checked
+from fmbench.pricing import HostingPrice, PriceBook, price_in_list, price_list_query
 from fmbench.result import Experiment, Result
 from fmbench.types import Completion, Delta, Facts, Head, Parameters, Prompt, Record, Request, Usage
 from fmbench.validity import Check
@@ -62,6 +63,7 @@ __all__ = [
     "FmbenchError",
     "Gamma",
     "Head",
+    "HostingPrice",
     "InvokeError",
     "Invoker",
     "Load",
@@ -72,6 +74,7 @@ __all__ = [
     "PluginNotFound",
     "Point",
     "Poisson",
+    "PriceBook",
     "Progress",
     "Prompt",
     "PromptSource",
@@ -90,4 +93,6 @@ __all__ = [
     "checked",
     "load_config",
     "load_tokenizer",
+    "price_in_list",
+    "price_list_query",
 ]

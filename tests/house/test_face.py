@@ -22,6 +22,7 @@ ROOMS = {
     "metrics",
     "options",
     "plugins",
+    "pricing",
     "recording",
     "result",
 }

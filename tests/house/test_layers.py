@@ -10,7 +10,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "fmbench"
 LAYERS = [
     ["errors"],
     ["types"],
-    ["options", "plugins", "load", "metrics", "recording", "journal", "wire"],
+    ["options", "plugins", "load", "metrics", "pricing", "recording", "journal", "wire"],
     ["validity", "advice"],
     ["result"],
     ["interfaces"],
