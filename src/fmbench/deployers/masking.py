@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-__all__ = ["shown_command", "shown_environment"]
+__all__ = ["shown_command", "shown_environment", "shown_variables"]
 
 HIDDEN = "***"
 _SOUNDS_SECRET = re.compile(r"key|token(?!iz)|secret|passw|pwd|credential|auth|bearer|signature|cookie", re.IGNORECASE)
@@ -18,6 +19,18 @@ def shown_environment(env: Mapping[str, str]) -> dict[str, str]:
     """The variables with those values that cannot be secrets: numbers, switches and number formats; the others are masked."""
     return {
         name: value if _PLAIN.fullmatch(value) and not _SOUNDS_SECRET.search(name) else HIDDEN for name, value in env.items()
+    }
+
+
+def shown_variables(env: Mapping[str, Any]) -> dict[str, Any]:
+    """A container's variables, which tell how it serves: only what sounds secret is masked, and users within URLs."""
+    return {
+        name: HIDDEN
+        if _SOUNDS_SECRET.search(name) and not _PLAIN.fullmatch(str(value))
+        else _USER_IN_URL.sub(HIDDEN, value)
+        if isinstance(value, str)
+        else value
+        for name, value in env.items()
     }
 
 
