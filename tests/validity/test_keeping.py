@@ -53,6 +53,17 @@ def test_streams_that_were_not_kept_busy_are_told_of(check_of, streams, verdict)
     assert check.figure == pytest.approx(2 / streams, rel=0.01)
 
 
+def test_sessions_are_what_a_closed_load_of_conversations_keeps_pauses_included(check_of, at):
+    def turn(number):  # two sessions at a time, of ten turns each, whose pauses are four times as long as their replies
+        pair, place = divmod(number, 20)
+        return at((pair * 100 + (place // 2) * 10) * MS, 2 * MS) | {"session": f"{pair}-{place % 2}", "turn": place // 2 + 1}
+
+    check = check_of("achieved_concurrency", 700, turn, streams=2)
+    assert check.verdict == "pass"
+    assert "sessions, pauses included" in check.finding
+    assert check_of("achieved_concurrency", 700, lambda number: turn(number) | {"session": None}, streams=2).verdict == "fail"
+
+
 @pytest.mark.parametrize(("unsent", "verdict"), [(0, "pass"), (7, "pass"), (10, "warn"), (100, "fail")])
 def test_requests_that_were_held_back_are_missing_from_the_rate(check_of, at, unsent, verdict):
     change = lambda number: (  # noqa: E731

@@ -11,7 +11,7 @@ from typing import Any
 from fmbench import plugins
 from fmbench.errors import ConfigError
 from fmbench.interfaces import Deployer, Invoker, PromptSource
-from fmbench.load import Load
+from fmbench.load import Load, conversing
 from fmbench.types import Parameters, Prompt
 
 __all__ = ["Asked", "Case", "Deployment", "PromptSet", "multiply", "name_cases"]
@@ -138,8 +138,31 @@ def name_cases(
         _refuse_unspeakable(one)
     for one in asked:
         if isinstance(one.prompts.source, Sequence):  # else what a load needs of them is seen when they are drawn
-            one.load.arranged(one.prompts.source)
+            check_prompts(one, one.prompts.source)
     return tuple(sorted(asked, key=lambda one: deployments.index(one.deployment)))
+
+
+def check_prompts(one: Asked, prompts: Sequence[Prompt]) -> None:
+    """Refuse prompts that the load, the parameters or the invoker cannot send.
+
+    Raises:
+        ConfigError: they are not as the load needs them, or continue conversations that cannot be had.
+    """
+    load = conversing(one.load, prompts)
+    load.arranged(prompts)
+    if load is one.load:
+        return
+    invoker = one.invoker or getattr(one.deployment.deployer, "invoker", None)
+    if not getattr(invoker, "sends_messages", True):
+        raise ConfigError(
+            f"invoker: {type(invoker).__name__} as it is set sends plain texts, but prompts continue conversations (after=), "
+            "which are sent as chat messages: use one for chat, such as openai with api: chat"
+        )
+    if isinstance(one.parameters.truncate, str):
+        raise ConfigError(
+            f"parameters: truncate={one.parameters.truncate!r} cannot be had for conversations (after=): a later turn's length "
+            "is not known before; give a number"
+        )
 
 
 def _varied(several: Sequence[Parameters]) -> tuple[str, ...]:

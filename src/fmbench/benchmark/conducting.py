@@ -11,7 +11,7 @@ from typing import Any
 from anyio import CancelScope, Event, Lock, create_task_group, get_cancelled_exc_class, sleep, to_thread
 from anyio.lowlevel import checkpoint
 
-from fmbench.benchmark.cases import Asked, Deployment, PromptSet
+from fmbench.benchmark.cases import Asked, Deployment, PromptSet, check_prompts
 from fmbench.benchmark.drawing import Drawn, draw
 from fmbench.benchmark.endpoints_file import write_endpoints
 from fmbench.benchmark.measuring import Payloads, Seat, Settings, measure_experiment, planned_requests
@@ -23,6 +23,7 @@ from fmbench.benchmark.sittings import Recorded
 from fmbench.engine.flight import Assignment, record_of_unsent
 from fmbench.errors import ConfigError, FmbenchError
 from fmbench.interfaces import Endpoint, Invoker, Run
+from fmbench.load import conversing
 from fmbench.recording import RECORDS, RecordLog
 from fmbench.types import Record
 
@@ -131,7 +132,7 @@ class Conductor:
                 if tokenizer is None and getattr(one.prompts.source, "needs_tokenizer", False):
                     continue  # the endpoint may bring one
                 drawn = await self._prompts(one, tokenizer)
-                one.load.arranged(drawn.prompts)  # what it lacks must be said before anything is sent
+                check_prompts(one, drawn.prompts)  # what they lack must be said before anything is sent
                 self.used[one.name] = drawn
         except FmbenchError as error:
             self._give_up(error)
@@ -285,16 +286,17 @@ class Conductor:
     def _unsent(self, one: Asked, drawn: Drawn, reason: str, done: Collection[int]) -> list[Record]:
         if planned_requests(one, drawn.prompts, self._settings.warmup) is None:
             return []
-        warmup, prompts = one.load.warmup(self._settings.warmup), one.load.arranged(drawn.prompts)
+        load = conversing(one.load, drawn.prompts)
+        warmup, prompts = load.warmup(self._settings.warmup), load.arranged(drawn.prompts)
         self._file.experiment(one.name)["warmup"] = warmup
         assignment = Assignment(
-            experiment=one.name, id_prefix=self._prefix(one), load=one.load, prompts=prompts, requests=(),
+            experiment=one.name, id_prefix=self._prefix(one), load=load, prompts=prompts, requests=(),
             warmup=warmup, origin_ns=self._file.origin_ns, estimate=len, max_new_tokens=one.parameters.max_new_tokens,
         )  # fmt: skip
         return [
             record_of_unsent(planned, assignment, reason)
-            for stream in range(one.load.streams or 1)
-            for planned in one.load.plan(prompts, warmup=warmup, stream=stream)
+            for stream in range(load.streams or 1)
+            for planned in load.plan(prompts, warmup=warmup, stream=stream)
             if planned.number not in done
         ]
 

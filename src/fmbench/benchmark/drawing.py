@@ -32,7 +32,7 @@ class Drawn:
     tokenizer_name: str | None
 
     def as_json(self) -> dict[str, Any]:
-        distinct = {prompt.text if prompt.text is not None else repr(prompt.messages) for prompt in self.prompts}
+        distinct = {_asked(prompt) if prompt.after is None else prompt.id for prompt in self.prompts}
         return {
             "name": self.name,
             "tokenizer": self.tokenizer_name,
@@ -43,11 +43,19 @@ class Drawn:
         }
 
 
+def _asked(prompt: Prompt) -> str:
+    """What a prompt without a history asks; turns with one are distinct as long as their conversations are."""
+    return prompt.text if prompt.text is not None else repr(prompt.messages)
+
+
 def _digest(prompts: Sequence[Prompt]) -> str:
     """What two prompt sets have in common exactly where they ask the same, in the same order, whatever their ids are."""
     digest = sha256()
+    place = {prompt.id: number for number, prompt in enumerate(prompts)}
     for prompt in prompts:
-        asked = (prompt.text, prompt.messages, prompt.max_new_tokens, prompt.at_seconds, prompt.pause_seconds)
+        asked: tuple[Any, ...] = (prompt.text, prompt.messages, prompt.max_new_tokens, prompt.at_seconds, prompt.pause_seconds)
+        if prompt.after is not None:
+            asked = (*asked, place.get(prompt.after))
         digest.update(orjson.dumps(asked, default=str, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE))
     return digest.hexdigest()
 
@@ -119,5 +127,3 @@ def _check(name: str, prompts: tuple[Prompt, ...]) -> None:
         if prompt.id in ids:
             raise ConfigError(f"prompts {name!r}: two prompts have the id {prompt.id!r}; give each its own")
         ids.add(prompt.id)
-        if prompt.after is not None:
-            raise ConfigError(f"prompts {name!r}: {prompt.id!r} continues a conversation (after=), which cannot be run yet")

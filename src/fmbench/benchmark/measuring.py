@@ -15,9 +15,10 @@ from fmbench.benchmark.drawing import Drawn
 from fmbench.benchmark.tokenizers import estimate_tokens
 from fmbench.engine import Assignment, measure
 from fmbench.interfaces import Endpoint, Invoker
+from fmbench.load import conversing
 from fmbench.recording import RecordLog, part_of
 from fmbench.types import Prompt
-from fmbench.workers import Job, Measured, Team, encoded, observed, payload_line
+from fmbench.workers import Job, Measured, Team, encoded, observed
 
 __all__ = ["Payloads", "Seat", "Settings", "measure_experiment", "planned_requests"]
 
@@ -65,7 +66,8 @@ class Payloads:
 
 def planned_requests(one: Asked, prompts: Sequence[Prompt], warmup: int | None) -> int | None:
     """How many requests an experiment has, warm-up included; ``None`` where only time ends it."""
-    total = one.load.total(one.load.arranged(prompts))
+    load = conversing(one.load, prompts)
+    total = load.total(load.arranged(prompts))
     return None if total is None else total + one.load.warmup(warmup)
 
 
@@ -88,12 +90,12 @@ async def measure_experiment(
     one: Asked, entry: dict[str, Any], seat: Seat, *, drawn: Drawn, id_prefix: str, origin_ns: int, done: Collection[int]
 ) -> Measured:
     """Measure one experiment and fill in its entry of ``run.json``."""
-    settings = seat.settings
+    settings, load = seat.settings, conversing(one.load, drawn.prompts)
     assignment = Assignment(
         experiment=one.name,
         id_prefix=id_prefix,
-        load=one.load,
-        prompts=_needed(one.load.arranged(drawn.prompts), planned_requests(one, drawn.prompts, settings.warmup)),
+        load=load,
+        prompts=_needed(load.arranged(drawn.prompts), planned_requests(one, drawn.prompts, settings.warmup)),
         requests=(),
         warmup=one.load.warmup(settings.warmup),
         origin_ns=origin_ns,
@@ -104,6 +106,7 @@ async def measure_experiment(
         drain_seconds=settings.drain_seconds,
         stop_on_errors=settings.stop_on_errors,
         keep_text=settings.keep_text,
+        parameters=one.parameters,
         max_new_tokens=one.parameters.max_new_tokens,
     )
     entry["warmup"] = assignment.warmup
@@ -116,8 +119,8 @@ async def measure_experiment(
 
 async def _measure_here(one: Asked, entry: dict[str, Any], seat: Seat, assignment: Assignment) -> Measured:
     async with seat.invoker.connect(seat.endpoint, concurrency=assignment.concurrency) as session:
-        requests = encoded(session, assignment.prompts, one.parameters)
-        _note_payloads(one, entry, seat, [payload_line(request.payload) for request in requests])
+        requests, lines = encoded(session, assignment)
+        _note_payloads(one, entry, seat, list(lines.values()))
         async with observed(session, entry) as paced:
             outcome = await measure(
                 session,
@@ -140,7 +143,6 @@ async def _measure_in_workers(one: Asked, entry: dict[str, Any], seat: Seat, tea
             Job(
                 invoker=seat.invoker,
                 endpoint=seat.endpoint,
-                parameters=one.parameters,
                 concurrency=share.concurrency,
                 assignment=share,
                 log=part_of(seat.log_path, worker),

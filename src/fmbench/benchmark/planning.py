@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fmbench.benchmark.cases import Asked
-from fmbench.load import Load
+from fmbench.load import Load, conversing
 from fmbench.types import Prompt
 
 __all__ = ["Plan", "PlanRow", "hourly_usd", "plan"]
@@ -84,9 +84,9 @@ def _sum(values: Sequence[float | None]) -> float | None:
 
 
 def _row(one: Asked, *, warmup: int | None, timeout: float, drain: float) -> PlanRow:
-    load = one.load
-    first = load.warmup(warmup)
     source = one.prompts.source
+    load = conversing(one.load, source) if isinstance(source, Sequence) else one.load
+    first = load.warmup(warmup)
     prompts = load.arranged(source) if isinstance(source, Sequence) else None
     total = load.requests if prompts is None else load.total(prompts)
     requests = None if total is None else total + first

@@ -45,6 +45,8 @@ OWN_COLUMNS = (
         "due_seconds",
         "sent_seconds",
         "client_delay_seconds",
+        "session",
+        "turn",
     ),
 )
 
@@ -107,7 +109,7 @@ class _Writing:
 
 
 _USED = (
-    *("completion", "prompt_tokens", "completion_tokens", "concurrency"),
+    *("completion", "prompt_tokens", "completion_tokens", "concurrency", "session", "turn"),
     *("due_ns", "sent_ns", "first_token_ns", "last_token_ns", "last_byte_ns", "client_delay_ns"),
 )
 

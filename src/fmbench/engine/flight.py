@@ -11,10 +11,11 @@ from typing import Any, Literal
 import orjson
 from anyio import CancelScope
 
+from fmbench.engine.talking import Turn
 from fmbench.errors import InvokeError
 from fmbench.interfaces import Decoder, Exchange
 from fmbench.load import Load, Planned
-from fmbench.types import Completion, Delta, Phase, Prompt, Record, Request, Status
+from fmbench.types import Completion, Delta, Parameters, Phase, Prompt, Record, Request, Status
 
 __all__ = ["Assignment", "Flight", "record_of", "record_of_unsent"]
 
@@ -42,6 +43,8 @@ class Assignment:
     drain_seconds: float = 30.0
     stop_on_errors: int = 20
     keep_text: bool = True
+    parameters: Parameters = field(default_factory=Parameters)
+    """Needed for a conversation's later turns, which are encoded when the answer before them is known."""
     max_new_tokens: int | None = None
     """The length asked for where a prompt does not say its own."""
     worker: int = 0
@@ -62,7 +65,8 @@ class Assignment:
 
     def owns(self, planned: Planned) -> bool:
         """Whether an open load's request is this engine's."""
-        return planned.number % self.workers == self.worker
+        number = planned.number if planned.place is None else planned.place.session
+        return number % self.workers == self.worker
 
     def id_of(self, planned: Planned) -> str:
         """The request's id, which also goes out as ``X-Request-Id``."""
@@ -88,6 +92,7 @@ class Flight:
         "planned",
         "queued",
         "scope",
+        "turn",
         "verdict",
     )
 
@@ -104,6 +109,8 @@ class Flight:
         self.decoder: Decoder | None = None
         self.failure: InvokeError | None = None
         self.verdict: Literal["timeout", "cancelled"] | None = None
+        self.turn: Turn | None = None
+        """``None`` where no prompt continues another."""
 
     def abort(self, verdict: Literal["timeout", "cancelled"]) -> None:
         """End the sending from outside."""
@@ -121,7 +128,8 @@ def record_of(flight: Flight, completion: Completion | None, deltas: Sequence[De
         assignment: What it was part of.
     """
     exchange, planned = flight.exchange, flight.planned
-    prompt = assignment.prompts[planned.prompt]
+    prompt = assignment.prompts[planned.prompt] if flight.turn is None else flight.turn.prompt
+    place = planned.place
     origin = assignment.origin_ns
     streamed = None if completion is None else completion.streamed
     stamps = exchange.stamps
@@ -142,8 +150,8 @@ def record_of(flight: Flight, completion: Completion | None, deltas: Sequence[De
             exchange.id,  # id
             assignment.experiment,  # experiment
             prompt.id,  # prompt_id
-            None,  # session
-            None,  # turn
+            None if place is None else place.name,  # session
+            None if place is None else place.turn,  # turn
             assignment.worker,  # worker
             _phase(planned, flight.verdict),  # phase
             assignment.load.streams,  # concurrency
@@ -187,11 +195,14 @@ def record_of(flight: Flight, completion: Completion | None, deltas: Sequence[De
 def record_of_unsent(planned: Planned, assignment: Assignment, reason: str, *, due: int | None = None) -> Record:
     """The record of a request that was scheduled and never sent."""
     prompt = assignment.prompts[planned.prompt]
+    tokens = prompt.tokens if prompt.after is None else None
     row: dict[str, Any] = dict.fromkeys(Record._fields)
     row |= {
         "id": assignment.id_of(planned),
         "experiment": assignment.experiment,
         "prompt_id": prompt.id,
+        "session": None if planned.place is None else planned.place.name,
+        "turn": None if planned.place is None else planned.place.turn,
         "worker": assignment.worker,
         "phase": _phase(planned, None),
         "concurrency": assignment.load.streams,
@@ -202,8 +213,8 @@ def record_of_unsent(planned: Planned, assignment: Assignment, reason: str, *, d
         "coalesced": 0,
         "clock": "user",
         "sent_source": "entry",
-        "prompt_tokens": prompt.tokens,
-        "prompt_tokens_source": None if prompt.tokens is None else "tokenizer",
+        "prompt_tokens": tokens,
+        "prompt_tokens_source": None if tokens is None else "tokenizer",
         "max_new_tokens": assignment.max_new_tokens_of(prompt),
     }
     return Record(**row)

@@ -18,34 +18,12 @@ from fmbench.interfaces import Exchange, Session
 from fmbench.load import Planned
 from fmbench.types import Completion, Delta, Record
 
-__all__ = ["Engine", "measure"]
+__all__ = ["Engine"]
 
 FLUSH_SECONDS = 0.5
 """How long a finished request may wait for the log: a kill loses at most the last second."""
 NOTICE_NS = 500_000_000
 """How long it may take to notice that sending is over."""
-
-
-async def measure(
-    session: Session,
-    assignment: Assignment,
-    log: Log,
-    *,
-    now: Callable[[], int],
-    alarm: Alarm | None = None,
-    on_records: Callable[[Sequence[Record]], None] = lambda _: None,
-) -> Outcome:
-    """Drive one session with one load and log every request.
-
-    Args:
-        session: Where to send.
-        assignment: What to send, and when.
-        log: Where records go, at most half a second after they are made.
-        now: The clock, in nanoseconds; sleeping goes by anyio, so that both may be virtual.
-        alarm: Waits for due times; without one, as exactly as the loop's own timers can.
-        on_records: Told of each batch that was logged.
-    """
-    return await Engine(session, assignment, log, now=now, alarm=alarm, on_records=on_records).run()
 
 
 def _nanoseconds(planned: Planned) -> int:
@@ -68,7 +46,7 @@ class Engine:
     """One engine. Several may share an experiment: each then drives its share (``Assignment.worker``) of the one plan.
 
     Args:
-        session, assignment, log, now, alarm, on_records: As for ``measure``.
+        session, assignment, log, now, alarm, on_records: As for ``starting.measure``.
         begin: When to begin, on the clock; several that share an experiment begin together.
         on_start: Told once, when the first measured request of this engine is due.
     """
@@ -89,7 +67,7 @@ class Engine:
         self._task = assignment
         self._log = log
         self._now = now
-        self._alarm = alarm or CoarseAlarm(now)
+        self._alarm: Alarm = alarm or CoarseAlarm(now)
         self._on_records = on_records
         self._begin = begin
         self._on_start = on_start
@@ -276,12 +254,13 @@ class Engine:
         return flight
 
     async def _send(self, flight: Flight) -> None:
-        exchange = flight.exchange
+        exchange, turn = flight.exchange, flight.turn
+        request = self._task.requests[flight.planned.prompt] if turn is None else turn.request
         self._flights[flight] = None
         flight.in_flight = len(self._flights)
         flight.entered = self._now()
         try:
-            await self._session.send(self._task.requests[flight.planned.prompt], exchange)
+            await self._session.send(request, exchange)
         except InvokeError as error:
             flight.failure = error
         except self._cancelled:
@@ -298,6 +277,8 @@ class Engine:
     def _landed(self, flight: Flight, completion: Completion | None, deltas: Sequence[Delta]) -> None:
         record = record_of(flight, completion, deltas, self._task)
         self._account(record)
+        if flight.turn is not None:
+            flight.turn.hear(record, completion, flight.ended)
         if record.status == "ok":
             self._succeeded = True
         elif not self._succeeded and record.status != "cancelled":

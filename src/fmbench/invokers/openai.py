@@ -69,6 +69,11 @@ class OpenAI:
         """Whether replies come token by token."""
         return self.stream and self.api != "embeddings"
 
+    @property
+    def sends_messages(self) -> bool:
+        """Whether chat messages can be sent, and so conversations."""
+        return self.api == "chat"
+
     def check(self, parameters: Parameters) -> None:
         """Refuse what the server cannot be told.
 

@@ -10,10 +10,21 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from fmbench.errors import ConfigError
 from fmbench.types import Prompt
 
-__all__ = ["LEAST_REQUESTS", "Load", "Planned", "check_count", "check_positive", "check_stop", "prompt_of", "total_of"]
+__all__ = ["LEAST_REQUESTS", "Load", "Place", "Planned", "check_count", "check_positive", "check_stop", "prompt_of", "total_of"]
 
 LEAST_REQUESTS = 130
 """The requests that a 95th percentile needs (MLPerf's early-stopping bound at 99 % confidence)."""
+
+
+class Place(NamedTuple):
+    """Where a request stands among conversations."""
+
+    session: int
+    """The session's number, warm-up included."""
+    name: str
+    """The id of its first prompt, marked where the session is a repetition or warm-up."""
+    turn: int
+    """From 1."""
 
 
 class Planned(NamedTuple):
@@ -25,7 +36,10 @@ class Planned(NamedTuple):
     """Which of the arranged prompts it sends."""
     measured: bool
     due_seconds: float | None
-    """From the start of sending; ``None`` in a closed load, where it is due when its stream is free."""
+    """From the start of sending; ``None`` in a closed load, where it is due when its stream is free, and for a conversation's
+    later turns, which are due when the turn before has its reply and the pause is over."""
+    place: Place | None = None
+    """``None`` where no prompt continues another."""
 
 
 @runtime_checkable

@@ -121,6 +121,13 @@ class Sample:
         ordered.sort()
         return len(ordered) and 1 + int((ordered[1:] != ordered[:-1]).sum())
 
+    def groups(self, column: str) -> NDArray[Any] | None:
+        """A number for each different text of a column that all records have or none; ``None`` where none has."""
+        first = next(iter(self.batches()), None)
+        if first is None or first.column(column).null_count == first.num_rows:
+            return None
+        return self._read([], [column])[1][column][0]
+
     def inside(self, times_ns: NDArray[np.float64] | NDArray[np.int64]) -> Booleans:
         """Which of the times lie in a window; a time that is not known lies in none."""
         held = np.zeros(len(times_ns), dtype=np.bool_)

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from fmbench import Load, Parameters, Prompt, Record
+from fmbench import ConfigError, Load, Parameters, Prompt, Record
 from fmbench.simulator.in_process import output_tokens, prompt_tokens
 from fmbench.simulator.models import ServiceModel
 from fmbench.simulator.service import Job
@@ -81,6 +81,7 @@ def simulate(
         experiment: The records' experiment.
         id_prefix: What the records' ids begin with.
     """
+    _refuse_conversations(prompts)
     parameters, prompts = parameters or Parameters(), load.arranged(prompts)
     asked = [(prompt_tokens(prompt), output_tokens(prompt, parameters, reply_tokens)) for prompt in prompts]
     client = _Client(model, load, prompts, asked=asked, warmup=load.warmup(warmup), experiment=experiment, id_prefix=id_prefix)
@@ -88,6 +89,11 @@ def simulate(
     client.stop_on_errors, client.max_new_tokens = stop_on_errors, parameters.max_new_tokens
     client.closed() if load.streams else client.open()
     return Simulated(client.records, client.window(), client.stopped)
+
+
+def _refuse_conversations(prompts: Sequence[Prompt]) -> None:
+    if any(prompt.after is not None for prompt in prompts):
+        raise ConfigError("prompts: a simulation without replies knows no conversations (after=); measure a Simulator instead")
 
 
 class _Sent(NamedTuple):

@@ -105,7 +105,8 @@ EXPLAINED: tuple[Explained, ...] = (
         look=keeping.achieved_concurrency,
         name="achieved_concurrency",
         limits=f"Closed loads. Warns below {keeping.HELD[0]:.0%} of the streams asked for; fails below {keeping.HELD[1]:.0%}. "
-        "The figure is the time-averaged number of requests between sent and their last byte's arrival.",
+        "The figure is the time-averaged number of requests between sent and their last byte's arrival; with conversations "
+        "that of sessions between their first turn's sending and the last byte of their last one.",
         why="A client that takes long between requests leaves the endpoint idle: throughput is then the client's.",
         remedy="Give the client a core of its own, or measure for longer, so that uneven ends weigh less.",
         proof="tests/validity/test_keeping.py::test_streams_that_were_not_kept_busy_are_told_of",

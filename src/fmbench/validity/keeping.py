@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from fmbench.metrics import Sample
 from fmbench.metrics.formulas import last_ns_of, response_seconds_of, service_latency, tps
 from fmbench.metrics.sample import Booleans, Numbers
 from fmbench.validity.check import Check, Verdict
@@ -81,16 +85,27 @@ def achieved_concurrency(subject: Subject) -> Check | None:
     if asked is None or not sample.due.any():
         return None
     last = last_ns_of(sample)
-    mean = mean_in_flight(sample, np.where(np.isnan(last), sample.numbers("end_ns"), last))
+    ends = np.where(np.isnan(last), sample.numbers("end_ns"), last)
+    sessions = sample.groups("session")
+    mean = mean_in_flight(sample, ends) if sessions is None else _mean_sessions(sample, sessions, ends)
     if mean is None:
         return None
     share = mean / asked
-    finding = f"{mean:.3g} requests were in flight on average, of the {asked} asked for"
+    what = "requests were in flight" if sessions is None else "sessions, pauses included, were under way"
+    finding = f"{mean:.3g} {what} on average, of the {asked} asked for"
     remedy = (
         "the client took long between requests, or some streams ended long before the others: "
         "lower the load, give it a core of its own, or measure for longer"
     )
     return check("achieved_concurrency", graded(-share, *(-part for part in HELD)), finding, share, HELD[0], remedy)
+
+
+def _mean_sessions(sample: Sample, sessions: NDArray[Any], ends_ns: Numbers) -> float | None:
+    """The time-averaged number of sessions between their first turn's sending and their last one's end."""
+    begins, ends = np.full(sessions.max() + 1, np.nan), np.full(sessions.max() + 1, np.nan)
+    np.fmin.at(begins, sessions, sample.numbers("sent_ns"))
+    np.fmax.at(ends, sessions, ends_ns)
+    return mean_in_flight(sample, ends, begins)
 
 
 def achieved_rate(subject: Subject) -> Check | None:
@@ -107,6 +122,8 @@ def achieved_rate(subject: Subject) -> Check | None:
     asked = subject.load.get("per_second")
     rates = f"{offered / seconds:.4g} offered, {sent / seconds:.4g} sent, {done:.4g} completed"
     finding = f"requests a second: {rates}" if asked is None else f"requests a second: {asked:g} asked for, {rates}"
+    if asked is not None and sample.groups("session") is not None:
+        finding = f"{asked:g} sessions a second were asked for; requests a second: {rates}"
     share = sent / offered
     remedy = "max_concurrency, or a client short of time, held requests back: raise the one, or lower the rate"
     return check("achieved_rate", graded(-share, *(-part for part in SENT)), finding, share, SENT[0], remedy)

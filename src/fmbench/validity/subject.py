@@ -87,16 +87,17 @@ def graded(figure: float, warn: float, fail: float) -> Verdict:
     return "fail" if figure > fail else "warn" if figure > warn else "pass"
 
 
-def mean_in_flight(sample: Sample, ends_ns: Numbers) -> float | None:
+def mean_in_flight(sample: Sample, ends_ns: Numbers, begins_ns: Numbers | None = None) -> float | None:
     """The time-averaged number of requests in flight over the windows; ``None`` where these have no length.
 
     Args:
         sample: Whose requests; warm-up counts, since it occupies the endpoint too.
         ends_ns: When each was over.
+        begins_ns: When each began; when it was sent, where it is not given.
     """
     if not sample.window_seconds > 0:
         return None
-    begins_ns = sample.numbers("sent_ns")
+    begins_ns = sample.numbers("sent_ns") if begins_ns is None else begins_ns
     total = 0.0
     for start, end in sample.windows:
         inside = np.minimum(ends_ns, end) - np.maximum(begins_ns, start)

@@ -20,13 +20,12 @@ from typing import IO, Any
 import anyio
 from anyio import create_task_group
 
-from fmbench.engine import Engine
+from fmbench.engine import Engine, engine_for
 from fmbench.errors import ConfigError, FmbenchError
 from fmbench.interfaces import Session
 from fmbench.recording import RecordLog
-from fmbench.types import Request
 from fmbench.workers.lost import dealt
-from fmbench.workers.seat import observed, payload_line
+from fmbench.workers.seat import encoded, observed
 from fmbench.workers.shipping import Job, adopt_main, receive, send
 
 __all__ = ["main"]
@@ -151,21 +150,14 @@ class _Work:
             self._say("idle", None)
 
     async def _run(self, session: Session, job: Job) -> Any:
-        needed = dealt(job.assignment)
-        prompts = job.assignment.prompts
-        nothing = Request(payload=None)
-        requests = [
-            session.encode(prompt, job.parameters) if needed is None or number in needed else nothing
-            for number, prompt in enumerate(prompts)
-        ]
-        lines = {number: payload_line(one.payload) for number, one in enumerate(requests) if one is not nothing}
+        requests, lines = encoded(session, job.assignment, dealt(job.assignment))
         log = RecordLog(job.log)
         try:
             self._say("ready", lines)
             begin = await self._begin
             facts: dict[str, Any] = {}
             async with observed(session, facts) as paced:
-                self._engine = Engine(
+                self._engine = engine_for(job.assignment)(
                     session,
                     dataclasses.replace(job.assignment, requests=requests),
                     log,

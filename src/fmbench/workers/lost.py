@@ -43,7 +43,10 @@ def records_of_lost(assignment: Assignment, recorded: AbstractSet[int], *, begin
             if planned.due_seconds is not None:
                 first_due = _first_due(assignment) if first_due is None else first_due
                 due = begin + round((planned.due_seconds - first_due) * 1e9)
-            begun = place == 0 if due is None else due <= died
+            if due is not None:
+                begun = due <= died
+            else:  # a stream's next one, or the next turn of a conversation
+                begun = place == 0 if assignment.load.streams is not None else planned.number - 1 in recorded
             lost.append(_record(planned, assignment, due, how, begun=begun))
     return lost
 
@@ -74,4 +77,5 @@ def _first(plan: Iterator[Planned], recorded: AbstractSet[int]) -> list[Planned]
 def _first_due(assignment: Assignment) -> float:
     """When the first request of all workers was due: that moment is the common beginning."""
     plan = assignment.load.plan(assignment.prompts, warmup=assignment.warmup)
-    return next(planned.due_seconds or 0.0 for planned in plan if planned.number not in assignment.done)
+    dues = (planned.due_seconds for planned in plan if planned.number not in assignment.done)
+    return next(due for due in dues if due is not None)

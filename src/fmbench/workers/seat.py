@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, Collection, Generator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import orjson
 
-from fmbench.engine import Alarm, accounted, alarm
+from fmbench.engine import Alarm, Assignment, accounted, alarm, as_planned
 from fmbench.interfaces import Session
-from fmbench.types import Parameters, Prompt, Request
+from fmbench.types import Request
 
 __all__ = ["encoded", "observed", "payload_line"]
 
@@ -20,9 +20,29 @@ YOUNG = 20_000
 NEVER = 2**31 - 1
 
 
-def encoded(session: Session, prompts: Sequence[Prompt], parameters: Parameters) -> list[Request]:
-    """The requests, in the prompts' order; off the clock."""
-    return [session.encode(prompt, parameters) for prompt in prompts]
+_NOTHING = Request(payload=None)
+
+
+def encoded(
+    session: Session, assignment: Assignment, needed: Collection[int] | None = None
+) -> tuple[list[Request], dict[int, bytes]]:
+    """The requests in the prompts' order, and their payloads' lines by the prompts' places; off the clock.
+
+    A conversation's later turns have a line, with a name in place of each answer, and no request yet.
+
+    Args:
+        session: What encodes them.
+        assignment: Whose prompts.
+        needed: The places of those that will be sent; all, where it is not known.
+    """
+    requests, lines = [], {}
+    for place, prompt in enumerate(as_planned(assignment.prompts)):
+        request = _NOTHING
+        if needed is None or place in needed:
+            request = session.encode(prompt, assignment.parameters)
+            lines[place] = payload_line(request.payload)
+        requests.append(request if prompt.after is None else _NOTHING)
+    return requests, lines
 
 
 def payload_line(payload: Any) -> bytes:

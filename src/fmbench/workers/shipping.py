@@ -14,7 +14,6 @@ from typing import IO, Any
 from fmbench.engine import Assignment
 from fmbench.errors import ConfigError
 from fmbench.interfaces import Endpoint, Invoker
-from fmbench.types import Parameters
 
 __all__ = ["Job", "Main", "adopt_main", "inside_a_worker", "main_program", "packed", "packed_job", "receive", "send"]
 
@@ -33,7 +32,6 @@ class Job:
 
     invoker: Invoker
     endpoint: Endpoint
-    parameters: Parameters
     concurrency: int | None
     """As many connections as this worker will have requests in flight."""
     assignment: Assignment
