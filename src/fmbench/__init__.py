@@ -33,7 +33,7 @@ from fmbench.metrics import Distribution
 from fmbench.options import checked
 from fmbench.pricing import HostingPrice, PriceBook, price_in_list, price_list_query
 from fmbench.result import Experiment, Result
-from fmbench.types import Completion, Delta, Facts, Head, Parameters, Prompt, Record, Request, Usage
+from fmbench.types import Completion, Delta, Facts, Found, Head, Parameters, Prompt, Record, Request, Usage
 from fmbench.validity import Check
 
 __all__ = [
@@ -61,6 +61,7 @@ __all__ = [
     "Experiment",
     "Facts",
     "FmbenchError",
+    "Found",
     "Gamma",
     "Head",
     "HostingPrice",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from anyio import move_on_after
 
-from fmbench.journal import Journal
+from fmbench.journal import Entries, Journal
 from fmbench.types import Completion, Delta, Facts, Head, Parameters, Prompt, Request
 
 if TYPE_CHECKING:
@@ -57,7 +57,14 @@ class Run:
     """What a deployer is told of the run it works for, and where it writes down what it creates."""
 
     def __init__(
-        self, *, name: str, directory: Path, tags: Mapping[str, str], deadline: float | None = None, undo_seconds: float = 600
+        self,
+        *,
+        name: str,
+        directory: Path,
+        tags: Mapping[str, str],
+        deadline: float | None = None,
+        undo_seconds: float = 600,
+        entries: Entries | None = None,
     ) -> None:
         self.name = name
         self.directory = directory
@@ -66,6 +73,7 @@ class Run:
         """When the run must be over, in seconds since the epoch; ``None`` without a limit."""
         self._undo_seconds = undo_seconds
         self._journal = Journal(directory)
+        self._entries = entries
 
     @asynccontextmanager
     async def undoing(self) -> AsyncGenerator[None]:
@@ -79,18 +87,31 @@ class Run:
         if scope.cancelled_caught:
             raise TimeoutError(f"undoing took longer than {self._undo_seconds:g} s")
 
-    def creating(self, handle: Any, usd_per_hour: float | None = None) -> None:
+    def creating(self, handle: Any, usd_per_hour: float | None = None, *, keep: bool = False) -> None:
         """Write down, before it is created, a thing that costs; it is on disk when this returns.
 
+        The first such thing of a run starts the watchdog, and waits until it is up.
+
         Args:
-            handle: Anything JSON can hold, enough for ``delete(handle)`` in a fresh process.
-            usd_per_hour: What it costs, where known.
+            handle: Anything JSON can hold, enough for ``delete(handle)`` in a fresh process: names, region, account.
+            usd_per_hour: What it costs, all its instances together, where known; 0 for what only belongs to it.
+            keep: Whether it is to stand when the run is over, or gone: nothing deletes it then but its deployer, or
+                ``fmbench cleanup --kept``. Said again for the same handle, the last word counts.
+
+        Raises:
+            FmbenchError: the watchdog does not come up. The thing must not be created.
         """
-        self._journal.creating(handle, usd_per_hour=usd_per_hour, deadline=self.deadline)
+        if self._entries is None:
+            self._journal.creating(handle, usd_per_hour=usd_per_hour, deadline=self.deadline, keep=keep)
+        else:
+            self._entries.creating(handle, usd_per_hour, keep=keep)
 
     def deleted(self, handle: Any) -> None:
         """Write down that a thing is gone."""
-        self._journal.deleted(handle)
+        if self._entries is None:
+            self._journal.deleted(handle)
+        else:
+            self._entries.deleted(handle)
 
 
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})

@@ -13,6 +13,7 @@ __all__ = [
     "Completion",
     "Delta",
     "Facts",
+    "Found",
     "Head",
     "Parameters",
     "Prompt",
@@ -161,6 +162,23 @@ class Completion:
 
 
 Phase = Literal["warmup", "measured", "drain"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A thing that a deployer made and found again by its tags.
+
+    Args:
+        handle: As ``run.creating`` had it; ``delete(handle)`` deletes it.
+        tags: All its tags.
+        usd_per_hour: What it costs, all its instances together, where known.
+    """
+
+    handle: Any
+    tags: Mapping[str, str]
+    usd_per_hour: float | None = None
+
+
 Status = Literal["ok", "error", "timeout", "cancelled", "not_sent"]
 
 

@@ -11,8 +11,9 @@ from fmbench.advice import SLO, Capacity
 from fmbench.benchmark.capacity import capacity_run, capacity_thread
 from fmbench.benchmark.cases import Asked, Case, multiply, name_cases
 from fmbench.benchmark.concluding import conclude
-from fmbench.benchmark.conducting import Conductor, Limits
+from fmbench.benchmark.conducting import Conductor
 from fmbench.benchmark.describing import describe
+from fmbench.benchmark.limits import Limits
 from fmbench.benchmark.measuring import Settings
 from fmbench.benchmark.own_thread import OwnThread
 from fmbench.benchmark.planning import Plan, hourly_usd, plan
@@ -23,6 +24,7 @@ from fmbench.benchmark.searching import Wanted, hunted, kind_of
 from fmbench.benchmark.sittings import Recorded
 from fmbench.errors import ConfigError
 from fmbench.interfaces import Deployer, Invoker, PromptSource, Reporter
+from fmbench.journal import is_reviving
 from fmbench.load import Concurrency, ConstantRate, Load, Poisson
 from fmbench.result import Result
 from fmbench.types import Parameters, Prompt, Record
@@ -260,7 +262,7 @@ class Benchmark:
         on_record: Callable[[Record], None] | None,
         on_progress: Callable[[Progress], None] | None,
     ) -> OwnThread[Result]:
-        if inside_a_worker():
+        if inside_a_worker() or is_reviving():
             raise ConfigError("this program begins a run when it is imported; put that under if __name__ == '__main__':")
         folder = Path(directory).expanduser()
         if resume:

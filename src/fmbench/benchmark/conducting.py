@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from anyio import CancelScope, Event, Lock, create_task_group, get_cancelled_exc_class, sleep, to_thread
@@ -14,28 +13,22 @@ from anyio.lowlevel import checkpoint
 from fmbench.benchmark.cases import Asked, Deployment, PromptSet, check_prompts
 from fmbench.benchmark.drawing import Drawn, draw
 from fmbench.benchmark.endpoints_file import write_endpoints
+from fmbench.benchmark.limits import Limits, standing_usd
 from fmbench.benchmark.measuring import Payloads, Seat, Settings, measure_experiment, planned_requests
-from fmbench.benchmark.planning import hourly_usd
 from fmbench.benchmark.portability import open_team
 from fmbench.benchmark.progress import Progress
 from fmbench.benchmark.run_file import RunFile
 from fmbench.benchmark.sittings import Recorded
+from fmbench.benchmark.undoing import note_standing, take_down, take_down_earlier
 from fmbench.engine.flight import Assignment, record_of_unsent
 from fmbench.errors import ConfigError, FmbenchError
 from fmbench.interfaces import Endpoint, Invoker, Run
+from fmbench.journal import Entries, Journal, Sitting, spent_usd, tags_of
 from fmbench.load import conversing
 from fmbench.recording import RECORDS, RecordLog
 from fmbench.types import Record
 
-__all__ = ["Conductor", "Limits"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """When a run is to end, whatever is left to do."""
-
-    max_hours: float | None
-    max_usd: float | None
+__all__ = ["Conductor"]
 
 
 class Conductor:
@@ -64,6 +57,8 @@ class Conductor:
         self._exclusive: dict[Any, Lock] = {}
         self._fatal: FmbenchError | None = None
         self._token_usd = 0.0
+        self._created: list[Entries] = []
+        self._reached: str | None = None
         self.used: dict[str, Drawn] = {}
         """The prompts of each experiment that got as far as having some."""
 
@@ -77,31 +72,41 @@ class Conductor:
         self._first_drawn = Event()
         self._measuring = Lock()
         self._payloads.take_up()
-        deadline = None if self._limits.max_hours is None else time.time() + self._limits.max_hours * 3600
-        document = self._file.document
-        tags = {"fmbench:run": document["run_id"]}
-        run = Run(name=document["name"], directory=self._file.directory, tags=tags, deadline=deadline)
+        self._sitting = self._money()
         self._log = RecordLog(self._file.directory / RECORDS)
         try:
             # The workers' task group stands outside: what they refuse is the user's to mend, and is raised as it is.
             async with open_team(self._asked, self._settings.workers) as self._team, create_task_group() as group:
                 group.start_soon(self._watch_limits, group.cancel_scope)
-                await self._work(run)
+                await self._work()
                 group.cancel_scope.cancel()
+            if self._reached is not None:
+                self._leave_out(self._reached)
         finally:
             self._log.close()
+            note_standing(self._sitting.journal, self._file)
+            self._sitting.over()
             self._file.document["prompt_sets"] = [drawn.as_json() for drawn in dict.fromkeys(self.used.values())]
             write_endpoints(self._file)
         if self._fatal is not None:
             raise self._fatal
 
-    async def _work(self, run: Run) -> None:
+    def _money(self) -> Sitting:
+        """What is written down of everything that is created, and how long it may stand."""
+        folder, run_id = self._file.directory, self._file.document["run_id"]
+        self._spent_before = spent_usd(Journal(folder).entries(), time.time())
+        deadline = self._limits.deadline(self._asked)
+        tags = tags_of(run_id, deadline)
+        return Sitting(folder, run=run_id, tags=tags, deadline=deadline, max_usd=self._limits.max_usd)
+
+    async def _work(self) -> None:
         async with create_task_group() as group:
             self._group = group
+            group.start_soon(take_down_earlier, self._sitting.journal, self._file)
             group.start_soon(self._draw_known)
             for deployment in dict.fromkeys(one.deployment for one in self._asked):
                 if open_ones := [one for one in self._asked if one.deployment is deployment and self._is_open(one)]:
-                    group.start_soon(self._deployment, deployment, open_ones, run)
+                    group.start_soon(self._deployment, deployment, open_ones)
 
     def _is_open(self, one: Asked) -> bool:
         return self._file.experiment(one.name)["status"] in {"pending", "partial"}
@@ -147,14 +152,16 @@ class Conductor:
 
     # Deployments.
 
-    async def _deployment(self, deployment: Deployment, experiments: Sequence[Asked], run: Run) -> None:
+    async def _deployment(self, deployment: Deployment, experiments: Sequence[Asked]) -> None:
         """Enter and leave the deployer's context in this one task; a failure is a value."""
         name, entry = deployment.name, self._file.deployment(deployment.name)
+        created = self._sitting.of(deployment.deployer, name)
+        self._created.append(created)
         async with self._turn(deployment.exclusive):
             self.tell("deploying", name)
             _start_again(entry, self._elapsed())
             try:
-                async with deployment.deployer.deploy(run) as endpoint:
+                async with deployment.deployer.deploy(self._run(created)) as endpoint:
                     await self._use(endpoint, deployment, experiments, entry)
                     self.tell("deleting", name)
             except get_cancelled_exc_class():
@@ -162,9 +169,19 @@ class Conductor:
             except Exception as error:  # noqa: BLE001 - whatever a deployer raises, the others go on and the result says it
                 await self._failed(deployment, experiments, entry, _innermost(error))
             finally:
+                await take_down(created, deployment.deployer, self._file)
                 entry["ended_ns"] = self._elapsed()
                 self._file.save()
             self.tell("deleted", name)
+
+    def _run(self, created: Entries) -> Run:
+        return Run(
+            name=self._file.document["name"],
+            directory=self._file.directory,
+            tags=self._sitting.tags,
+            deadline=self._sitting.deadline,
+            entries=created,
+        )
 
     @asynccontextmanager
     async def _turn(self, exclusive: Any) -> AsyncGenerator[None]:
@@ -309,32 +326,29 @@ class Conductor:
         return self._file.now_ns()
 
     async def _watch_limits(self, scope: CancelScope) -> None:
-        hours, usd = self._limits.max_hours, self._limits.max_usd
-        if hours is None and usd is None:
-            return
         begun = time.perf_counter()
-        while True:
+        while self._limits.max_hours is not None or self._limits.max_usd is not None:
             await sleep(0.5)
-            reached = None
-            if hours is not None and time.perf_counter() - begun >= hours * 3600:
-                reached = f"max_hours={hours:g} was reached"
-            elif usd is not None and self._spent_usd() >= usd:
-                reached = f"max_usd={usd:g} was reached"
-            if reached is not None:
-                self._file.problem("limits", "limit", f"{reached}; what was not measured by then was left out")
+            hours = (time.perf_counter() - begun) / 3600
+            self._reached = self._limits.reached(hours=hours, usd=self._spent_usd())
+            if self._reached is not None:
+                self._file.problem("limits", "limit", f"{self._reached}; what was not measured by then was left out")
                 scope.cancel()
                 return
 
     def _spent_usd(self) -> float:
-        spent = self._token_usd
-        for one in dict.fromkeys(one.deployment for one in self._asked):
-            entry = self._file.deployment(one.name)
-            facts = {**one.facts(), **(entry["endpoint"] or {}).get("facts", {})}
-            for times in (entry, *entry["earlier"]):
-                if times["started_ns"] is not None:
-                    end = times["ended_ns"] if times["ended_ns"] is not None else self._elapsed()
-                    spent += (hourly_usd(facts) or 0.0) * (end - times["started_ns"]) / 3.6e12
-        return spent
+        """By what was created, or by what endpoints are said to cost, whichever is more."""
+        created = self._spent_before + sum(one.spent_usd() for one in self._created)
+        return self._token_usd + max(created, standing_usd(self._asked, self._file))
+
+    def _leave_out(self, reason: str) -> None:
+        """Account for what a limit has kept from being measured."""
+        for one in self._asked:
+            entry = self._file.experiment(one.name)
+            if entry["status"] == "pending":
+                self._not_sent(one, reason)
+            elif entry["status"] == "partial":
+                entry["reason"] = reason
 
 
 def _tokenizer(one: Asked, endpoint: Endpoint | None) -> Any:

@@ -169,6 +169,9 @@ class Searcher(Conductor):
         else:
             super()._not_sent(one, reason)
 
+    def _leave_out(self, reason: str) -> None:
+        """Hunts that a limit has ended say so in their answers."""
+
     async def _experiments(self, experiments: Sequence[Asked], endpoint: Endpoint) -> None:
         for one in experiments:
             await self._hunt(self.hunts[one.name], endpoint)

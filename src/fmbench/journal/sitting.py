@@ -1,0 +1,125 @@
+"""What one process writes down while it conducts a run: what it creates, for whom, and that it is over."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fmbench.journal.identity import can_delete, identify
+from fmbench.journal.log import Journal, key_of
+from fmbench.journal.process import this_process
+from fmbench.journal.starting import end_watchdog, start_watchdog
+from fmbench.journal.state import forget, note
+
+__all__ = ["Entries", "Sitting"]
+
+
+class Sitting:
+    """One process's part of a run, from the first thing it creates.
+
+    Args:
+        directory: The run's folder.
+        run: Its id.
+        tags: What is written on everything that is created.
+        deadline: When the run must be over, in seconds since the epoch.
+        max_usd: What it may cost.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        run: str,
+        tags: Mapping[str, str],
+        deadline: float | None = None,
+        max_usd: float | None = None,
+    ) -> None:
+        self.journal = Journal(directory)
+        self.deadline = deadline
+        self.tags = dict(tags)
+        self._directory = directory
+        self._run = run
+        self._max_usd = max_usd
+        self._lock = threading.Lock()
+        self._begun = False
+        self._watchdog: int | None = None
+
+    def of(self, deployer: Any, deployment: str) -> Entries:
+        """The part of one deployment."""
+        return Entries(self, deployer, deployment)
+
+    def begin(self, *, watched: bool) -> None:
+        """Before the first thing: say who we are, put the folder on the user's list, start the watchdog.
+
+        Raises:
+            FmbenchError: there is no watchdog.
+        """
+        with self._lock:
+            if not self._begun:
+                process = this_process()
+                said = {"run": self._run, "tags": self.tags, "deadline": self.deadline, "max_usd": self._max_usd}
+                self.journal.append("begun", process=process, **said)
+                try:
+                    note(self._directory, self._run, process)
+                except (OSError, RuntimeError) as error:
+                    self.journal.append("unlisted", why=str(error))
+                self._begun = True
+            if watched and self._watchdog is None:
+                self._watchdog = start_watchdog(self._directory)
+
+    def over(self) -> None:
+        """Say that the run is over; the watchdog ends, unless something stands that it can delete."""
+        with self._lock:
+            if not self._begun:
+                return
+            self.journal.append("over")
+            standing = self.journal.standing()
+            if self._watchdog is not None:
+                end_watchdog(self._watchdog, wait=not standing)
+                self._watchdog = None
+            if not standing:
+                forget(self._directory)
+            self._begun = False
+
+
+class Entries:
+    """What one deployment creates."""
+
+    def __init__(self, sitting: Sitting, deployer: Any, deployment: str) -> None:
+        self._sitting = sitting
+        self._deployer = deployer
+        self._deployment = deployment
+        self._since: dict[str, tuple[float, float]] = {}
+        self._spent_usd = 0.0
+
+    def creating(self, handle: Any, usd_per_hour: float | None, *, keep: bool) -> None:
+        """As ``Run.creating``."""
+        deployer = identify(self._deployer) if can_delete(self._deployer) else None
+        self._sitting.begin(watched=deployer is not None)
+        self._sitting.journal.creating(
+            handle,
+            usd_per_hour=usd_per_hour,
+            deadline=self._sitting.deadline,
+            keep=keep,
+            deployer=deployer,
+            deployment=self._deployment,
+        )
+        self._since.setdefault(key_of(handle), (time.monotonic(), usd_per_hour or 0.0))
+
+    def deleted(self, handle: Any) -> None:
+        """As ``Run.deleted``."""
+        self._sitting.journal.deleted(handle)
+        begun, rate = self._since.pop(key_of(handle), (time.monotonic(), 0.0))
+        self._spent_usd += rate * (time.monotonic() - begun) / 3600
+
+    def spent_usd(self) -> float:
+        """What the deployment has cost so far, at the rates that are known."""
+        now = time.monotonic()
+        return self._spent_usd + sum(rate * (now - begun) / 3600 for begun, rate in list(self._since.values()))
+
+    def standing(self) -> list[dict[str, Any]]:
+        """What the deployment has left behind, against its will."""
+        return [entry for entry in self._sitting.journal.standing() if key_of(entry["handle"]) in self._since]
