@@ -22,7 +22,7 @@ from fmbench.simulator.faults import Faults
 from fmbench.simulator.models import model_of, spec_of
 from fmbench.simulator.serving import ServerOptions, SimulatedServer
 
-__all__ = ["as_text", "command", "serve_until_told"]
+__all__ = ["as_text", "command", "loop_factory", "serve_until_told"]
 
 
 def as_text(options: ServerOptions) -> str:
@@ -49,7 +49,7 @@ def serve_until_told(options: ServerOptions, up: Callable[[str], None]) -> None:
     """
     if options.core is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {options.core})
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(_serve(options, up))
 
 
@@ -60,7 +60,7 @@ async def _serve(options: ServerOptions, up: Callable[[str], None]) -> None:
     await SimulatedServer(options).run(up, end)
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """Uvloop's, where there is one."""
     with suppress(ImportError):
         factory: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module("uvloop").new_event_loop

@@ -19,6 +19,8 @@ __all__ = ["Connection", "Incoming"]
 READ_BYTES = 65536
 MOST_BODY = 64 * 1024 * 1024
 _timespec = struct.Struct("@ll").unpack
+TRICKLE_BYTES = 37
+TRICKLE_SECONDS = 0.001
 _LINGER_NOT = struct.pack("ii", 1, 0)
 """Closing then resets the connection."""
 
@@ -65,6 +67,7 @@ class Connection:
         self._gone = gone
         self._unsent = b""
         self._closing = False
+        self._trickles = False
         self._incoming = Incoming()
         self._parser: Any = httptools.HttpRequestParser(self)
         self._read_ns = 0
@@ -80,9 +83,18 @@ class Connection:
         if not self.closed and self._poll.poll(0):
             self._readable()
 
+    def trickle(self) -> None:
+        """From now on send in small writes with a pause between them, so that the client reads in pieces."""
+        self._trickles = True
+
     def write(self, data: bytes) -> None:
         """Send; what the kernel does not take at once goes later."""
         if self.closed:
+            return
+        if self._trickles:
+            if not self._unsent:
+                self._loop.call_soon(self._drop)
+            self._unsent += data
             return
         if not self._unsent:
             try:
@@ -118,10 +130,26 @@ class Connection:
             return
         self.closed = True
         self._loop.remove_reader(self._sock.fileno())
-        if self._unsent:
+        if self._unsent and not self._trickles:
             self._loop.remove_writer(self._sock.fileno())
         self._sock.close()
         self._gone(self)
+
+    def _drop(self) -> None:
+        if self.closed:
+            return
+        try:
+            count = self._sock.send(self._unsent[:TRICKLE_BYTES])
+        except (BlockingIOError, InterruptedError):
+            count = 0
+        except OSError:
+            self.close()
+            return
+        self._unsent = self._unsent[count:]
+        if self._unsent:
+            self._loop.call_later(TRICKLE_SECONDS, self._drop)
+        elif self._closing:
+            self.close()
 
     def _writable(self) -> None:
         try:

@@ -18,8 +18,10 @@ __all__ = ["Flight", "Flights", "Speaking"]
 BURST = 32
 """How many moments of tokens are sent before the sockets are read again."""
 SLOW_SECONDS = 1.0
-AT_ONCE = {"429": 429, "500": 500, "503": 503}
+AT_ONCE = {"429": 429, "500": 500, "503": 503, "not_ready": 429}
 """The faults that are a status, in place of a reply."""
+IN_BYTES = frozenset({"slow", "cut", "split", "flip"})
+"""The faults under which the reply goes on to its end."""
 
 
 class Speaking(Protocol):
@@ -169,7 +171,7 @@ class Flights:
         connection, speaker, asked = flight.connection, flight.speaker, flight.asked
         if connection.closed:
             return
-        if flight.fault is not None and flight.fault != "slow" and index == flight.fault_at:
+        if flight.fault is not None and flight.fault not in IN_BYTES and index == flight.fault_at:
             self._fail(flight)
             return
         last = index + 1 == asked.output_tokens
