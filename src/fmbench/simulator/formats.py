@@ -29,8 +29,10 @@ class Asked(NamedTuple):
 class Format(Protocol):
     """One protocol's bodies."""
 
-    content_type: str
-    """Of a stream."""
+    @property
+    def content_type(self) -> str:
+        """Of a stream."""
+        ...
 
     def counted(self, body: Mapping[str, Any]) -> int:
         """The prompt's length: its words."""

@@ -18,7 +18,7 @@ __all__ = ["MADE_UP", "Device", "Served", "served"]
 class Device(NamedTuple):
     """The accelerators of an instance type."""
 
-    count: int
+    accelerators: int
     gigabytes: float
     gigabytes_per_second: float
     teraflops: float
@@ -60,8 +60,14 @@ STEP_SECONDS = 0.004
 SEQUENCE_SECONDS = 0.00025
 _BILLIONS = re.compile(r"(?<![a-z0-9.])(\d+(?:\.\d+)?)b(?![a-z0-9])")
 _BYTES = {"fp32": 4.0, "float32": 4.0, "int8": 1.0, "fp8": 1.0}
-_DEGREES = ("OPTION_TENSOR_PARALLEL_DEGREE", "TENSOR_PARALLEL_DEGREE", "SM_NUM_GPUS", "SM_VLLM_TENSOR_PARALLEL_SIZE")
-_DEGREES += ("HF_NUM_CORES", "SM_SGLANG_TP_SIZE")
+_DEGREES = (
+    "OPTION_TENSOR_PARALLEL_DEGREE",
+    "TENSOR_PARALLEL_DEGREE",
+    "SM_NUM_GPUS",
+    "SM_VLLM_TENSOR_PARALLEL_SIZE",
+    "HF_NUM_CORES",
+    "SM_SGLANG_TP_SIZE",
+)
 _BATCHES = ("OPTION_MAX_ROLLING_BATCH_SIZE", "MAX_BATCH_SIZE", "MAX_CONCURRENT_REQUESTS", "SM_VLLM_MAX_NUM_SEQS")
 _POSITIONS = ("OPTION_N_POSITIONS", "OPTION_MAX_MODEL_LEN", "MAX_TOTAL_TOKENS", "SM_VLLM_MAX_MODEL_LEN")
 
@@ -87,9 +93,9 @@ def served(instance_type: str, container: Mapping[str, Any], speed: float) -> Se
     environment = container.get("Environment", {})
     degree = _number(environment, _DEGREES)
     failure = None
-    if degree is not None and degree > device.count:
-        failure = f"tensor parallel degree {degree} is more than the {device.count} accelerators of {instance_type}"
-    used = min(degree or device.count, device.count)
+    if degree is not None and degree > device.accelerators:
+        failure = f"tensor parallel degree {degree} is more than the {device.accelerators} accelerators of {instance_type}"
+    used = min(degree or device.accelerators, device.accelerators)
     billions = _billions(container)
     weights = billions * _BYTES.get(environment.get("OPTION_DTYPE", "fp16").lower(), 2.0)
     room = used * device.gigabytes * 0.9 - weights
