@@ -21,6 +21,10 @@ __all__ = ["Caller", "Secrets", "verified"]
 ALGORITHM = "AWS4-HMAC-SHA256"
 SKEW_SECONDS = 300.0
 _PARTS = re.compile(rf"{ALGORITHM} Credential=([^,]+), ?SignedHeaders=([^,]+), ?Signature=([0-9a-f]{{64}})")
+NO_MATCH = (
+    "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing"
+    " method. Consult the service documentation for details."
+)
 STAMP = "%Y%m%dT%H%M%SZ"
 
 
@@ -76,12 +80,7 @@ def verified(incoming: Incoming, keys: Mapping[str, Secrets], now: float) -> Cal
     for part in (*scope[1:], said):
         key = hmac.digest(key, part.encode(), "sha256")
     if not hmac.compare_digest(key.hex(), parts[3]):
-        raise AwsError(
-            "InvalidSignatureException",
-            "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key"
-            " and signing method. Consult the service documentation for details.",
-            403,
-        )
+        raise AwsError("InvalidSignatureException", NO_MATCH, 403)
     return Caller(access_key, region, service)
 
 
