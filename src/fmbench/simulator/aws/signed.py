@@ -22,8 +22,8 @@ ALGORITHM = "AWS4-HMAC-SHA256"
 SKEW_SECONDS = 300.0
 _PARTS = re.compile(rf"{ALGORITHM} Credential=([^,]+), ?SignedHeaders=([^,]+), ?Signature=([0-9a-f]{{64}})")
 NO_MATCH = (
-    "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing"
-    " method. Consult the service documentation for details."
+    "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and"
+    " signing method. Consult the service documentation for details."
 )
 STAMP = "%Y%m%dT%H%M%SZ"
 
