@@ -5,5 +5,6 @@ from __future__ import annotations
 from fmbench.invokers.functions import from_call, from_stream
 from fmbench.invokers.openai import OpenAI
 from fmbench.invokers.sagemaker import SageMaker
+from fmbench.invokers.tgi import TGI
 
-__all__ = ["OpenAI", "SageMaker", "from_call", "from_stream"]
+__all__ = ["TGI", "OpenAI", "SageMaker", "from_call", "from_stream"]

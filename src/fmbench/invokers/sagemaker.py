@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Literal
+from typing import Any
 
 import anyio
 import orjson
@@ -19,13 +19,11 @@ from fmbench import Completion, ConfigError, Decoder, Endpoint, Exchange, Head, 
 from fmbench.invokers.completions import EventDecoder, WholeDecoder
 from fmbench.invokers.failures import Failures
 from fmbench.invokers.generated import GeneratedDecoder, WholeGeneratedDecoder
-from fmbench.invokers.profiles import PROFILES
+from fmbench.invokers.payloads import Dialect, payload_in
 from fmbench.invokers.sagemaker_replies import StreamDecoder, WholeReplyDecoder
 from fmbench.wire import Client, Credentials, Prepared, Signable, Signer, connect
 
 __all__ = ["SageMaker"]
-
-Dialect = Literal["tgi", "lmi", "openai"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -54,11 +52,6 @@ class SageMaker:
 
     dialect: Dialect | None = None
     stream: bool = True
-
-    @property
-    def sends_messages(self) -> bool:
-        """Whether chat messages can be sent, and so conversations, as far as that is known before connecting."""
-        return self.dialect in {None, "openai"}
 
     @asynccontextmanager
     async def connect(self, endpoint: Endpoint, *, concurrency: int | None) -> AsyncGenerator[SageMakerSession]:
@@ -99,13 +92,18 @@ class SageMakerSession:
         """The largest change of the kernel clock's offset between two samples."""
         return self._client.clock.step_ns
 
+    @property
+    def write_delay_ns(self) -> int | None:
+        """How long after ``sent`` the kernel had the request, at the 99th percentile."""
+        return self._client.clock.write_delay_ns
+
     def encode(self, prompt: Prompt, parameters: Parameters) -> Request:
         """Make the JSON body, the HTTP head, and what of the signature does not depend on the time.
 
         Raises:
             ConfigError: chat messages cannot be sent in this dialect, or something cannot be written as JSON.
         """
-        payload = _PAYLOADS[self._dialect](prompt, parameters, self._stream)
+        payload = _payload(self._dialect, prompt, parameters, self._stream)
         try:
             body = orjson.dumps(payload)
         except orjson.JSONEncodeError as error:
@@ -152,35 +150,11 @@ class SageMakerSession:
         return GeneratedDecoder(self._failures, counts=self._dialect == "tgi")
 
 
-def _inputs(prompt: Prompt, parameters: Parameters, stream: bool, *, stop: str, own: Mapping[str, Any]) -> dict[str, Any]:
-    if prompt.text is None:
-        raise ConfigError(f'prompt {prompt.id!r} holds chat messages, which only dialect="openai" can send')
-    given = parameters.given() | dict(own)
-    given.pop("force_length", None)
-    if prompt.max_new_tokens is not None:
-        given["max_new_tokens"] = prompt.max_new_tokens
-    if parameters.truncate is not None:
-        given["truncate"] = parameters.truncation(prompt)
-    if parameters.stop is not None:
-        given.pop("stop")
-        given[stop] = list(parameters.stop)
-    return {"inputs": prompt.text, "parameters": given} | ({"stream": True} if stream else {})
-
-
-def _chat(prompt: Prompt, parameters: Parameters, stream: bool) -> dict[str, Any]:
-    messages = [{"role": "user", "content": prompt.text}] if prompt.messages is None else list(prompt.messages)
-    payload = {"messages": messages} | PROFILES["vllm"].fields(prompt, parameters)
-    return payload | ({"stream": True, "stream_options": {"include_usage": True}} if stream else {})
-
-
-_PAYLOADS = {
-    # TGI answers /invocations with the prompt before its text unless told not to, and counts tokens only when asked.
-    "tgi": lambda prompt, parameters, stream: _inputs(
-        prompt, parameters, stream, stop="stop", own={"return_full_text": False, "details": True}
-    ),
-    "lmi": lambda prompt, parameters, stream: _inputs(prompt, parameters, stream, stop="stop_sequences", own={}),
-    "openai": _chat,
-}
+def _payload(dialect: Dialect, prompt: Prompt, parameters: Parameters, stream: bool) -> dict[str, Any]:
+    payload = payload_in(dialect, prompt, parameters)
+    if stream:
+        payload |= {"stream": True} | ({"stream_options": {"include_usage": True}} if dialect == "openai" else {})
+    return payload
 
 
 def _dialect_of(endpoint: Endpoint) -> Dialect:
