@@ -133,11 +133,14 @@ class Decoding:
         except Exception as error:  # noqa: BLE001 - a stranger's bug is a value in the record
             flight.failure = flight.failure or _bug(error)
         deltas = completion.deltas if completion is not None else () if flight.decoder is None else flight.decoder.deltas
-        named = [delta.piece for delta in deltas]
-        if named and not (min(named) >= 0 and max(named) < len(exchange.stamps)):
+        if not _are_pieces([piece for piece, _, _, _ in deltas], len(exchange.stamps)):
             flight.failure = flight.failure or InvokeError("bug", "decode named a piece that was never handed over")
             deltas = ()
         self._landed(flight, completion, deltas)
+
+
+def _are_pieces(named: list[int], count: int) -> bool:
+    return not named or (min(named) >= 0 and max(named) < count)
 
 
 def _bug(error: Exception) -> InvokeError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import field, replace
 from typing import Any, Literal
@@ -157,23 +157,27 @@ class OpenAISession:
             ) from None
         return Request(payload=payload, body=self._client.prepare("POST", self._path, body=body))
 
-    async def send(self, request: Request, exchange: Exchange) -> None:
+    def send(self, request: Request, exchange: Exchange) -> Coroutine[Any, Any, None]:
         """Send it; every chunk of the reply's body is a piece."""
         prepared: Prepared = request.body
-        await self._client.send(prepared, exchange)
+        return self._client.send(prepared, exchange)
 
-    def decoder(self) -> Decoder:
-        """A decoder for one reply, fed while it arrives."""
-        if self._options.api == "embeddings":
-            return EmbeddingDecoder(self._failures)
-        return EventDecoder(self._failures) if self._options.stream else WholeDecoder(self._failures)
+    @property
+    def decoder(self) -> Callable[[], Decoder] | None:
+        """Makes a decoder for one reply, fed while it arrives; ``None`` where there is nothing to read before its end."""
+        return self._decoder if self._options.streams else None
 
     def decode(self, pieces: Sequence[Any], head: Head) -> Completion:
-        """The same for a reply that is whole."""
-        decoder = self.decoder()
+        """Decode a reply that is whole."""
+        decoder = self._decoder()
         for piece in pieces:
             decoder.feed(piece)
         return decoder.close(head)
+
+    def _decoder(self) -> Decoder:
+        if self._options.api == "embeddings":
+            return EmbeddingDecoder(self._failures)
+        return EventDecoder(self._failures) if self._options.stream else WholeDecoder(self._failures)
 
     def _content(self, prompt: Prompt) -> dict[str, Any]:
         if self._options.api == "chat":

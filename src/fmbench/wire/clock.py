@@ -26,14 +26,16 @@ class KernelClock:
     It also keeps how long the kernel took to take each request, which is how far off the moment of sending may be.
     """
 
-    __slots__ = ("offset_ns", "step_ns", "writes_ns")
+    __slots__ = ("offset_ns", "step_ns", "writes_ns", "written_at")
 
     def __init__(self) -> None:
         self.offset_ns: int = measured_offset()
         self.step_ns: int = 0
         """The largest change between two samples: how far off a stamp between them may be mapped."""
         self.writes_ns: array[float] = array("f")
-        """From just before ``sent`` until the kernel had the request, one a request: four bytes each are exact enough."""
+        """From just before ``sent`` until the kernel had the request, four bytes each: exact enough."""
+        self.written_at: int = 0
+        """When the last of these began."""
 
     @property
     def write_delay_ns(self) -> int | None:
