@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,7 @@ import anyio
 
 from fmbench import ConfigError, DeployError
 
-__all__ = ["Aws", "AwsError", "region_of"]
+__all__ = ["Aws", "AwsError", "aws_in", "region_of"]
 
 PASSING = frozenset({
     "Throttling", "ThrottlingException", "ThrottledException", "RequestLimitExceeded", "RequestThrottled",
@@ -94,6 +95,13 @@ class Aws:
                 self._clients[service] = self._session.client(service, region_name=region, config=config)
             return self._clients[service]
 
+    def close(self) -> None:
+        """Close every connection."""
+        with self._lock:
+            for client in self._clients.values():
+                client.close()
+            self._clients.clear()
+
     async def call(self, service: str, operation: str, **parameters: Any) -> Any:
         """Call an operation, by boto3's name of it, and again while AWS throttles.
 
@@ -125,6 +133,7 @@ class Aws:
     def ask(self, service: str, operation: str, parameters: Mapping[str, Any]) -> Any:
         """Call an operation once, in this thread."""
         from botocore import exceptions  # noqa: PLC0415 - the aws extra, and slow to import
+        from botocore.parsers import ResponseParserError  # noqa: PLC0415
 
         try:
             answer: dict[str, Any] = getattr(self.client(service), operation)(**parameters)
@@ -133,12 +142,22 @@ class Aws:
             raise AwsError(said.get("Code", "Unknown"), said.get("Message", ""), operation=operation) from error
         except exceptions.ParamValidationError as error:
             raise ConfigError(" ".join(f"{operation}: {error}".split())) from error
-        except exceptions.BotoCoreError as error:
+        except (exceptions.BotoCoreError, ResponseParserError) as error:
             if "Credential" in type(error).__name__:
                 raise ConfigError(f"AWS credentials: {error}; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and its secret") from error
             raise AwsError(type(error).__name__, " ".join(str(error).split()), operation=operation, unsure=True) from error
         answer.pop("ResponseMetadata", None)
         return answer
+
+
+@asynccontextmanager
+async def aws_in(region: str | None) -> AsyncGenerator[Aws]:
+    """A region's services; their connections are closed on leaving."""
+    aws = await anyio.to_thread.run_sync(Aws, region)
+    try:
+        yield aws
+    finally:
+        aws.close()
 
 
 def region_of(region: str | None) -> str:

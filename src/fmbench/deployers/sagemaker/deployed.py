@@ -18,10 +18,10 @@ from fmbench import ConfigError, Endpoint, HostingPrice, PriceBook, Run, checked
 from fmbench.deployers.masking import shown_variables
 from fmbench.deployers.priced import STRICT, Priced
 from fmbench.deployers.sagemaker.catalogue import instance
-from fmbench.deployers.sagemaker.control import Aws, region_of
+from fmbench.deployers.sagemaker.control import Aws, aws_in, region_of
 from fmbench.deployers.sagemaker.describing import described, facts_of
 from fmbench.deployers.sagemaker.identity import account_and_role
-from fmbench.deployers.sagemaker.plan import Wanted, plan
+from fmbench.deployers.sagemaker.plan import Wanted, plan, refuse_misfit
 from fmbench.deployers.sagemaker.prices import price_of
 from fmbench.deployers.sagemaker.standing import Up, delete_deployment, standing
 from fmbench.invokers import SageMaker
@@ -130,23 +130,32 @@ class Deployed(Priced):
             ConfigError: something is missing or known not to work; nothing was made.
             DeployError: AWS refused, or it did not come up in time; what was made is deleted.
         """
-        aws = await to_thread.run_sync(Aws, self.region)
-        account, role = await account_and_role(aws, self.role)
-        logger.info("%s: region %s, role %s", self.label, aws.region, role)
+        async with aws_in(self.region) as aws:
+            account, role = await account_and_role(aws, self.role)
+            logger.info("%s: region %s, role %s", self.label, aws.region, role)
+            made = plan(await self._checked(aws), name=self._resource_name(run), role=role, tags=run.tags)
+            price = self._price_facts(await price_of(aws, self.instance_type))
+            hourly = price.get("usd_per_hour")
+            rate = None if hourly is None else hourly * self.instance_count
+            async with standing(
+                run, aws, made, account=account, usd_per_hour=rate, ready_seconds=self.ready_seconds, keep=self.keep
+            ) as up:
+                yield await self._endpoint(aws, up, {"role": role, **price})
+
+    async def _checked(self, aws: Aws) -> Wanted:
+        """What is to be deployed, and can be.
+
+        Raises:
+            ConfigError: it is known not to work.
+        """
         try:
             wanted = await self._wanted(aws)
-            made = plan(wanted, name=self._resource_name(run), role=role, tags=run.tags)
+            refuse_misfit(wanted)
         except ConfigError:
             raise
         except ValueError as error:
             raise ConfigError(f"{self.label}: {error}") from error
-        price = self._price_facts(await price_of(aws, self.instance_type))
-        hourly = price.get("usd_per_hour")
-        rate = None if hourly is None else hourly * self.instance_count
-        async with standing(
-            run, aws, made, account=account, usd_per_hour=rate, ready_seconds=self.ready_seconds, keep=self.keep
-        ) as up:
-            yield await self._endpoint(aws, up, {"role": role, **price})
+        return wanted
 
     async def _endpoint(self, aws: Aws, up: Up, more: Mapping[str, Any]) -> Endpoint:
         facts = self.describe() | facts_of(await described(aws, up.endpoint)) | dict(more)

@@ -8,12 +8,11 @@ from contextlib import asynccontextmanager
 from dataclasses import field
 from typing import Any
 
-from anyio import to_thread
 from pydantic.dataclasses import dataclass
 
 from fmbench import DeployError, Endpoint, Run, checked
 from fmbench.deployers.priced import STRICT, Priced
-from fmbench.deployers.sagemaker.control import Aws, AwsError, region_of
+from fmbench.deployers.sagemaker.control import Aws, AwsError, aws_in, region_of
 from fmbench.deployers.sagemaker.deployed import runtime_url
 from fmbench.deployers.sagemaker.describing import described, facts_of
 from fmbench.deployers.sagemaker.prices import price_of
@@ -61,22 +60,22 @@ class SageMakerEndpoint(Priced):
             DeployError: there is no such endpoint or component, or it is not in service.
             ConfigError: there are no credentials.
         """
-        aws = await to_thread.run_sync(Aws, self.region)
-        endpoint = await self._found(aws, "endpoint", "EndpointName", self.endpoint_name)
-        component = None
-        if self.inference_component is not None:
-            component = await self._found(aws, "inference_component", "InferenceComponentName", self.inference_component)
-        facts = self.describe() | facts_of(await described(aws, endpoint, component=component))
-        if not self.price_facts() and "instance_type" in facts:
-            facts |= (await price_of(aws, facts["instance_type"])).facts()
-        logger.info("%s: region %s, an endpoint that exists", self.label, aws.region)
-        yield Endpoint(
-            name=self.label,
-            url=await runtime_url(aws, self.endpoint_name),
-            facts=facts,
-            invoker=self.invoker or SageMaker(),
-            tokenizer=self.tokenizer,
-        )
+        async with aws_in(self.region) as aws:
+            endpoint = await self._found(aws, "endpoint", "EndpointName", self.endpoint_name)
+            component = None
+            if self.inference_component is not None:
+                component = await self._found(aws, "inference_component", "InferenceComponentName", self.inference_component)
+            facts = self.describe() | facts_of(await described(aws, endpoint, component=component))
+            if not self.price_facts() and "instance_type" in facts:
+                facts |= (await price_of(aws, facts["instance_type"])).facts()
+            logger.info("%s: region %s, an endpoint that exists", self.label, aws.region)
+            yield Endpoint(
+                name=self.label,
+                url=await runtime_url(aws, self.endpoint_name),
+                facts=facts,
+                invoker=self.invoker or SageMaker(),
+                tokenizer=self.tokenizer,
+            )
 
     async def _found(self, aws: Aws, kind: str, key: str, name: str) -> dict[str, Any]:
         try:

@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 
 from fmbench import ConfigError, DeployError, Run
-from fmbench.deployers.sagemaker.control import Aws, AwsError
+from fmbench.deployers.sagemaker.control import Aws, AwsError, aws_in
 from fmbench.deployers.sagemaker.plan import Plan
 
 __all__ = ["RUN_TAG", "Up", "delete_deployment", "handle_of", "standing"]
@@ -162,7 +162,9 @@ async def delete_deployment(handle: Mapping[str, Any], aws: Aws | None = None, *
     """
     if handle.get("service") != SERVICE:
         raise ConfigError(f"{handle.get('service')!r} is not SageMaker: this cannot be deleted here")
-    aws = aws if aws is not None else await anyio.to_thread.run_sync(Aws, handle["region"])
+    if aws is None:
+        async with aws_in(handle["region"]) as own:
+            return await delete_deployment(handle, own, seconds=seconds)
     await _refuse_other_account(aws, handle.get("account"))
     until = time.monotonic() + seconds
     while True:

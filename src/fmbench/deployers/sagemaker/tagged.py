@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from anyio import to_thread
-
 from fmbench import PriceBook
-from fmbench.deployers.sagemaker.control import Aws, AwsError
+from fmbench.deployers.sagemaker.control import Aws, AwsError, aws_in
 from fmbench.deployers.sagemaker.standing import RUN_TAG, SERVICE
 
 __all__ = ["Found", "find_tagged"]
@@ -41,7 +39,8 @@ async def find_tagged(region: str | None = None, *, run_id: str | None = None) -
     """Everything in a region that carries the tag ``fmbench:run``, by name.
 
     Both the Tagging API and lists of everything that has our kind of name are asked, since either may miss something: the
-    first may not be allowed and lags behind, the second passes over endpoints that a user named.
+    first lags behind, the second passes over endpoints that a user named. Where the first may not be asked, everything
+    that there is in the region is looked at.
 
     Args:
         region: Where; boto3's own by default.
@@ -51,14 +50,21 @@ async def find_tagged(region: str | None = None, *, run_id: str | None = None) -
         ConfigError: the ``aws`` extra is not installed, or there are no credentials.
         DeployError: AWS refuses.
     """
-    aws = await to_thread.run_sync(Aws, region)
+    async with aws_in(region) as aws:
+        return await _find(aws, run_id)
+
+
+async def _find(aws: Aws, run_id: str | None) -> list[Found]:
+    by_api = await _by_tagging_api(aws)
+    named = {} if by_api is None else {"NameContains": NAME_PART}
     tagged: dict[str, dict[str, str]] = {}
     for kind, key in _KINDS.items():
         noun = kind.replace("-", "_")
-        listed = await aws.pages("sagemaker", f"list_{noun}s", key, NameContains=NAME_PART)
+        listed = await aws.pages("sagemaker", f"list_{noun}s", key, **named)
         for arn in (one[f"{_LISTED[kind]}Arn"] for one in listed):
             tagged[arn] = await _tags(aws, arn)
-    tagged |= await _by_tagging_api(aws)
+    for arn in by_api or ():  # it tells of things for a while after they are gone, so each is looked at
+        tagged[arn] = await _tags(aws, arn)
     found: dict[tuple[str, str], Found] = {}
     for arn, tags in tagged.items():
         if (run := tags.get(RUN_TAG)) is not None and run_id in {None, run}:
@@ -90,7 +96,8 @@ async def _tags(aws: Aws, arn: str) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in tags}
 
 
-async def _by_tagging_api(aws: Aws) -> dict[str, dict[str, str]]:
+async def _by_tagging_api(aws: Aws) -> list[str] | None:
+    """The ARNs of what carries our tag; ``None`` where that may not be asked."""
     try:
         listed = await aws.pages(
             "resourcegroupstaggingapi",
@@ -100,10 +107,8 @@ async def _by_tagging_api(aws: Aws) -> dict[str, dict[str, str]]:
             ResourceTypeFilters=[f"sagemaker:{kind}" for kind in _KINDS],
         )
     except AwsError:
-        return {}
-    # It tells of things for a while after they are gone, so each is looked at.
-    arns = [one["ResourceARN"] for one in listed]
-    return {arn: await _tags(aws, arn) for arn in arns}
+        return None
+    return [one["ResourceARN"] for one in listed]
 
 
 async def _usd_per_hour(aws: Aws, name: str) -> float | None:
