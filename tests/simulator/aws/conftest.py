@@ -7,6 +7,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from botocore.validate import ParamValidator
 
 from fmbench.simulator.aws import OfflineAWS
 
@@ -38,7 +39,18 @@ def client_of(aws, service, **given):
         "config": Config(retries={"total_max_attempts": 1}, read_timeout=10),
     }
     keys["endpoint_url"] = told["AWS_ENDPOINT_URL"]
-    return boto3.session.Session().client(service, **{**keys, **given})
+    client = boto3.session.Session().client(service, **{**keys, **given})
+    client.meta.events.register("after-call", is_as_modelled)
+    return client
+
+
+def is_as_modelled(http_response, parsed, model, **rest):
+    """Every answer that any test gets has what AWS's own description of the service says it has."""
+    shape, body = model.output_shape, model.has_streaming_output or model.has_event_stream_output
+    if http_response.status_code < 300 and shape is not None and not body:
+        told = {key: value for key, value in parsed.items() if key != "ResponseMetadata"}
+        report = ParamValidator().validate(told, shape)
+        assert not report.has_errors(), f"{model.name}: {report.generate_report()}"
 
 
 @pytest.fixture(scope="module")

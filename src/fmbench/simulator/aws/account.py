@@ -86,8 +86,8 @@ class Account:
         self._resources: dict[tuple[str, str], dict[str, Resource]] = {}
 
     def arn(self, region: str, kind: str, name: str) -> str:
-        """The name that is good everywhere."""
-        return f"arn:aws:sagemaker:{region}:{ACCOUNT}:{kind}/{name}"
+        """The name that is good everywhere; SageMaker writes it in lower case."""
+        return f"arn:aws:sagemaker:{region}:{ACCOUNT}:{kind}/{name.lower()}"
 
     def add(self, resource: Resource) -> None:
         """Put it there."""

@@ -11,7 +11,7 @@ from fmbench.simulator.aws.paging import listed
 from fmbench.simulator.aws.problems import AwsError
 from fmbench.simulator.aws.speeds import served
 
-__all__ = ["OPERATIONS", "tags_of"]
+__all__ = ["OPERATIONS", "added", "tags_of"]
 
 GATED = "s3://jumpstart-private-cache-"
 """Where the artifacts are that want their licence accepted."""
@@ -40,8 +40,14 @@ def tags_of(given: Mapping[str, Any]) -> dict[str, str]:
     return dict(pairs)
 
 
-def _new(call: Call, kind: str, name: str, **rest: Any) -> Resource:
+def added(call: Call, kind: str, name: str, **rest: Any) -> Resource:
     """Put a resource into the account.
+
+    Args:
+        call: What asks for it; its parameters and tags are kept.
+        kind: One of ``KINDS``.
+        name: Its name.
+        rest: Other fields of ``Resource``.
 
     Raises:
         AwsError: there is one of this name.
@@ -74,7 +80,7 @@ def _create_model(call: Call) -> dict[str, Any]:
         if not {"Image", "ModelPackageName"} & container.keys():
             raise AwsError("ValidationException", "Either Image or ModelPackageName must be provided for a container.")
         _check_licence(container)
-    return {"ModelArn": _new(call, "model", call.given["ModelName"]).arn}
+    return {"ModelArn": added(call, "model", call.given["ModelName"]).arn}
 
 
 def _check_licence(container: Mapping[str, Any]) -> None:
@@ -113,7 +119,7 @@ def _create_endpoint_config(call: Call) -> dict[str, Any]:
             raise AwsError("ValidationException", "ExecutionRoleArn is needed where a production variant has no ModelName.")
         if "InstanceType" not in variant and "ServerlessConfig" not in variant:
             raise AwsError("ValidationException", f"Production variant {variant['VariantName']} has no InstanceType.")
-    return {"EndpointConfigArn": _new(call, "endpoint-config", call.given["EndpointConfigName"]).arn}
+    return {"EndpointConfigArn": added(call, "endpoint-config", call.given["EndpointConfigName"]).arn}
 
 
 def _describe_endpoint_config(call: Call) -> dict[str, Any]:
@@ -139,7 +145,7 @@ def _create_endpoint(call: Call) -> dict[str, Any]:
         instances[kind] = instances.get(kind, 0) + variant.get("InitialInstanceCount", 1)
     if account.get(call.region, "endpoint", name) is None:
         _check_quota(call, name, instances)
-    endpoint = _new(call, "endpoint", name, instances=instances, serves=variants)
+    endpoint = added(call, "endpoint", name, instances=instances, serves=variants)
     endpoint.ready_at = endpoint.created_at + account.options.create_seconds
     if any(served(variant.get("InstanceType", ""), variant.get("Container", {}), 1.0).failure for variant in variants):
         endpoint.failure = HEALTH.format(variant=variants[0]["VariantName"])
@@ -232,6 +238,8 @@ def _delete_endpoint(call: Call) -> dict[str, Any]:
     endpoint = call.found("endpoint", name)
     if endpoint.deleting_at is not None:
         return {}
+    if any(one.asked["EndpointName"] == name for one in account.all(call.region, "inference-component")):
+        raise AwsError("ValidationException", f'Cannot delete endpoint "{endpoint.arn}": it has inference components.')
     strikes, types = account.mischief.strikes, list(endpoint.instances)
     if endpoint.status(account.now()) == "Creating" and strikes("delete_refused", name=name, instance_types=types) is not None:
         raise AwsError("ValidationException", f'Cannot update in-progress endpoint "{endpoint.arn}".')

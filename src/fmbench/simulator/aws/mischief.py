@@ -25,6 +25,7 @@ CONTROL_KINDS: dict[str, str] = {
     "unseen": "the endpoint is not found for `seconds` after its creation",
     "delete_ignored": "DeleteEndpoint is accepted, and nothing happens",
     "delete_refused": "DeleteEndpoint is refused while the endpoint is Creating",
+    "ghosts": "GetResources tells of what is gone, too",
     "delete_slow": "the endpoint stays Deleting for `seconds` more",
 }
 """The faults of the control plane."""

@@ -55,6 +55,6 @@ def _fits(resource: Resource, given: Any, now: float) -> bool:
         given.get("StatusEquals", resource.status(now)) == resource.status(now),
         resource.created_at >= given.get("CreationTimeAfter", 0),
         resource.created_at <= given.get("CreationTimeBefore", now),
-        given.get("EndpointNameEquals", resource.asked.get("EndpointName")) == resource.asked.get("EndpointName"),
+        given.get("EndpointNameEquals") in {None, resource.asked.get("EndpointName")},
     )
     return all(wanted)

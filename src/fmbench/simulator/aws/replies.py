@@ -11,7 +11,7 @@ from fmbench.simulator.aws.options import ACCOUNT
 from fmbench.simulator.envelopes import event_frame, http_reply
 from fmbench.simulator.formats import Asked, Format
 
-__all__ = ["Container", "Reply", "runtime_error"]
+__all__ = ["Container", "Reply", "request_id", "runtime_error"]
 
 EVENT_STREAM = "application/vnd.amazon.eventstream"
 CUT_BYTES = 7

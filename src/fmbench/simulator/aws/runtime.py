@@ -36,12 +36,13 @@ TIMED_OUT = (
 class _Instances:
     """What serves one variant."""
 
-    def __init__(self, variant: Mapping[str, Any], container: Mapping[str, Any], does: Served, log: TruthLog) -> None:
+    def __init__(
+        self, variant: Mapping[str, Any], container: Mapping[str, Any], does: Served, copies: int, log: TruthLog
+    ) -> None:
         self.variant = str(variant["VariantName"])
         self.container = container
         self.positions = does.positions
-        count = max(1, int(variant.get("InitialInstanceCount", 1)))
-        self._flights = [Flights(does.service.start(), log) for _ in range(count)]
+        self._flights = [Flights(does.service.start(), log) for _ in range(copies)]
         self._least = variant.get("RoutingConfig", {}).get("RoutingStrategy") == "LEAST_OUTSTANDING_REQUESTS"
         self._turn = 0
 
@@ -138,9 +139,12 @@ class Runtime:
             if found.status(self._account.now()) != "InService":
                 raise AwsError("ModelNotReadyException", f"Inference component {component} is not in service.", 429)
             of, container = found, found.serves[0]["Container"]
+        copies = (
+            variant.get("InitialInstanceCount", 1) if of is endpoint else of.asked.get("RuntimeConfig", {}).get("CopyCount", 1)
+        )
         if of not in self._serving:
             does = served(variant.get("InstanceType", ""), container, self._account.options.speed)
-            self._serving[of] = _Instances(variant, container, does, self._log)
+            self._serving[of] = _Instances(variant, container, does, max(1, copies), self._log)
         return self._serving[of]
 
     def _fault(self, incoming: Incoming, endpoint: Resource) -> str | None:

@@ -4,29 +4,46 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
-import orjson
-
-from fmbench.simulator.aws import admin, hosting, tagging
+from fmbench.simulator.aws import admin, components, hosting, hub, identity, prices, tagging
 from fmbench.simulator.aws.account import Account, Call
 from fmbench.simulator.aws.options import AwsOptions
 from fmbench.simulator.aws.problems import AwsError
-from fmbench.simulator.aws.replies import request_id, runtime_error
+from fmbench.simulator.aws.protocols import Asked, language_of
+from fmbench.simulator.aws.replies import runtime_error
 from fmbench.simulator.aws.runtime import PATH, Runtime
 from fmbench.simulator.aws.shapes import Shapes
 from fmbench.simulator.aws.signed import Caller, Secrets, verified
 from fmbench.simulator.connection import Connection, Incoming
-from fmbench.simulator.envelopes import http_reply
 from fmbench.simulator.flights import Flight
 from fmbench.simulator.listening import Listener
 from fmbench.simulator.truth import TruthLog
 
 __all__ = ["OfflineServer"]
 
-JSON = "application/x-amz-json-1.1"
-_OPERATIONS: dict[str, Callable[[Call], dict[str, Any]]] = {**hosting.OPERATIONS, **tagging.OPERATIONS}
+
+class _Service(NamedTuple):
+    """One of AWS's services."""
+
+    model: str | None
+    """botocore's name of its model; without one its requests are not checked against it."""
+    signed_as: str
+    operations: Mapping[str, Callable[[Call], dict[str, Any]]]
+
+
+_SAGEMAKER = {**hosting.OPERATIONS, **components.OPERATIONS, **tagging.OPERATIONS, **hub.OPERATIONS}
+_TAGGING = tagging.TAGGING_OPERATIONS
+SERVICES: Mapping[str, _Service] = {
+    "SageMaker": _Service("sagemaker", "sagemaker", _SAGEMAKER),
+    "AWSPriceListService": _Service("pricing", "pricing", prices.OPERATIONS),
+    "ResourceGroupsTaggingAPI_20170126": _Service("resourcegroupstaggingapi", "tagging", _TAGGING),
+    "ServiceQuotasV20190624": _Service("service-quotas", "servicequotas", identity.QUOTA_OPERATIONS),
+    "sts": _Service(None, "sts", identity.STS_OPERATIONS),
+    "iam": _Service(None, "iam", identity.IAM_OPERATIONS),
+}
+"""By the names that their protocols send, or, where those send none, that stand in the signature."""
 _NAMES = ("EndpointName", "EndpointConfigName", "ModelName", "InferenceComponentName", "ResourceArn")
 
 
@@ -78,37 +95,37 @@ class OfflineServer:
                 self._runtime.invoke(connection, incoming, caller, invoked[1], events=invoked[2] is not None)
                 return
         except AwsError as error:
-            if invoked is not None:
-                connection.write(runtime_error(error.status, error.code, Message=error.message))
-            else:
-                connection.write(_error(error))
-            connection.answered(incoming.keep_alive)
+            failed = (
+                runtime_error(error.status, error.code, Message=error.message)
+                if invoked
+                else language_of(incoming).failed(error)
+            )
+            _send(connection, failed, incoming.keep_alive)
             return
         self._control(connection, incoming, caller)
 
     def _control(self, connection: Connection, incoming: Incoming, caller: Caller) -> None:
-        service, _, operation = incoming.headers.get("x-amz-target", "").partition(".")
-        event: dict[str, Any] = {"at": self._account.now(), "operation": operation, "region": caller.region}
+        language, late = language_of(incoming), None
+        event: dict[str, Any] = {"at": self._account.now(), "operation": "", "region": caller.region}
         event |= {"access_key": caller.access_key, "name": "", "error": None}
         self._account.events.append(event)
-        late = None
         try:
-            given = _json(incoming)
-            name = event["name"] = next((str(given[key]) for key in _NAMES if key in given), "")
-            self._refuse_on_purpose(operation, name)
-            answer = orjson.dumps(self._answer(service, operation, given, caller))
-            reply = http_reply(200, answer, content_type=JSON, extra=f"x-amzn-RequestId: {request_id()}\r\n".encode())
-            late = self._account.mischief.strikes("lost_reply", "slow_reply", name=name, operation=operation)
+            asked = language.read(incoming)
+            given = asked.given if isinstance(asked.given, dict) else {}
+            name = next((str(given[key]) for key in _NAMES if key in given), "")
+            event |= {"operation": asked.operation, "name": name}
+            self._refuse_on_purpose(asked.operation, name)
+            reply = language.said(asked.operation, self._answer(asked, caller))
+            late = self._account.mischief.strikes("lost_reply", "slow_reply", name=name, operation=asked.operation)
         except AwsError as error:
             event["error"] = error.code
-            reply = _error(error)
+            reply = language.failed(error)
         if late is not None and late.kind == "lost_reply":
             connection.reset()
-            return
-        if late is not None:
+        elif late is not None:
             asyncio.get_running_loop().call_later(late.seconds, _send, connection, reply, incoming.keep_alive)
-            return
-        _send(connection, reply, incoming.keep_alive)
+        else:
+            _send(connection, reply, incoming.keep_alive)
 
     def _refuse_on_purpose(self, operation: str, name: str) -> None:
         struck = self._account.mischief.strikes("throttle", "denied", "internal", name=name, operation=operation)
@@ -120,13 +137,17 @@ class OfflineServer:
             raise AwsError("InternalFailure", "The request processing has failed because of an unknown error.", 500)
         raise AwsError("AccessDeniedException", f"User is not authorized to perform: sagemaker:{operation}")
 
-    def _answer(self, service: str, operation: str, given: Any, caller: Caller) -> dict[str, Any]:
-        if service != "SageMaker" or operation not in _OPERATIONS:
-            raise AwsError("UnknownOperationException", f"The offline AWS has no {service or caller.service} {operation}")
-        if caller.service != "sagemaker":
-            raise AwsError("InvalidSignatureException", "Credential should be scoped to correct service: 'sagemaker'.", 403)
-        self._account.shapes.check("sagemaker", operation, given)
-        return _OPERATIONS[operation](Call(self._account, caller, operation, given))
+    def _answer(self, asked: Asked, caller: Caller) -> dict[str, Any]:
+        service = SERVICES.get(asked.target or caller.service)
+        if service is None or asked.operation not in service.operations:
+            said = f"The offline AWS has no {asked.operation or 'operation'} of {asked.target or caller.service}"
+            raise AwsError("UnknownOperationException", said)
+        if caller.service != service.signed_as:
+            said = f"Credential should be scoped to correct service: '{service.signed_as}'."
+            raise AwsError("InvalidSignatureException", said, 403)
+        if service.model is not None:
+            self._account.shapes.check(service.model, asked.operation, asked.given)
+        return service.operations[asked.operation](Call(self._account, caller, asked.operation, asked.given))
 
 
 def _gone(connection: Connection) -> None:
@@ -135,19 +156,6 @@ def _gone(connection: Connection) -> None:
         flight.home.lost(flight)
 
 
-def _json(incoming: Incoming) -> Any:
-    try:
-        return orjson.loads(bytes(incoming.body) or b"{}")
-    except orjson.JSONDecodeError:
-        raise AwsError("SerializationException", "The request is not JSON") from None
-
-
 def _send(connection: Connection, reply: bytes, keep_alive: bool) -> None:
     connection.write(reply)
     connection.answered(keep_alive)
-
-
-def _error(error: AwsError) -> bytes:
-    extra = f"x-amzn-ErrorType: {error.code}\r\nx-amzn-RequestId: {request_id()}\r\n".encode()
-    body = orjson.dumps({"__type": error.code, "message": error.message})
-    return http_reply(error.status, body, content_type=JSON, extra=extra)

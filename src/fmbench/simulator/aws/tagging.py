@@ -1,4 +1,4 @@
-"""SageMaker's tags of a resource."""
+"""Tags: SageMaker's own operations on them, and the Resource Groups Tagging API."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fmbench.simulator.aws.hosting import tags_of
 from fmbench.simulator.aws.paging import page
 from fmbench.simulator.aws.problems import AwsError
 
-__all__ = ["OPERATIONS", "told"]
+__all__ = ["OPERATIONS", "TAGGING_OPERATIONS", "told"]
 
 MOST_TAGS = 50
 
@@ -51,3 +51,30 @@ def _delete(call: Call) -> dict[str, Any]:
 
 OPERATIONS: dict[str, Callable[[Call], dict[str, Any]]] = {"AddTags": _add, "ListTags": _list, "DeleteTags": _delete}
 """SageMaker's operations on tags."""
+
+
+def _get_resources(call: Call) -> dict[str, Any]:
+    """What carries tags. With the fault ``ghosts`` it also tells of what has gone, as AWS does for a while."""
+    account, given = call.account, call.given
+    found = list(account.all(call.region))
+    if account.mischief.strikes("ghosts") is not None:
+        found += [one for one in account.gone if one.region == call.region]
+    shown = [one for one in found if one.tags and _fits(one, given)]
+    most = min(given.get("ResourcesPerPage", 50), account.options.page_size)
+    few, token = page(shown, most, given.get("PaginationToken") or None, most)
+    mapping = [{"ResourceARN": one.arn.lower(), "Tags": told(one.tags)} for one in few]
+    return {"ResourceTagMappingList": mapping, "PaginationToken": token or ""}
+
+
+def _fits(resource: Resource, given: Any) -> bool:
+    kinds = given.get("ResourceTypeFilters") or [f"sagemaker:{resource.kind}"]
+    filters = given.get("TagFilters") or ()
+    of_kind = {"sagemaker", f"sagemaker:{resource.kind}"} & set(kinds)
+    return bool(of_kind) and all(
+        one["Key"] in resource.tags and resource.tags[one["Key"]] in (one.get("Values") or [resource.tags[one["Key"]]])
+        for one in filters
+    )
+
+
+TAGGING_OPERATIONS: dict[str, Callable[[Call], dict[str, Any]]] = {"GetResources": _get_resources}
+"""The Tagging API's."""
