@@ -2,7 +2,9 @@
 
 import json
 import os
+import subprocess
 import sys
+import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,8 +106,34 @@ def benchmark(cloud, *, seconds=1.0, fault="", keep=False, pace=0.05, **more):
     return Benchmark(deployers=papers, prompts=prompts, loads=Concurrency(1, seconds=seconds), invoker=Echo(), warmup=0, **more)
 
 
+def start(directory, cloud, **more):
+    """A run as a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, __file__, str(directory), str(cloud), json.dumps(more)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(what, seconds=60.0):
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < deadline, "it does not come"
+        time.sleep(0.01)
+    return found
+
+
+def watchdogs(directory):
+    """Their process numbers, from the system's list."""
+    listing = subprocess.run(["ps", "-ww", "-e", "-o", "pid=,args="], capture_output=True, text=True, check=True).stdout
+    return [int(line.split()[0]) for line in listing.splitlines() if f"watchdog.py {directory.absolute()} " in line]
+
+
 if __name__ == "__main__":
+    from fmbench.benchmark import undoing
     from fmbench.cli.running import run_benchmark
 
     directory, cloud, more = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
+    undoing.LEFTOVER_SECONDS = more.pop("patience", 30.0)
     sys.exit(run_benchmark(benchmark(cloud, **more), directory, as_json=False))

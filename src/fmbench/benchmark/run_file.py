@@ -18,6 +18,7 @@ import orjson
 from fmbench.benchmark.cases import Asked, Deployment
 from fmbench.benchmark.describing import describe
 from fmbench.errors import RunDirectoryError
+from fmbench.journal.process import this_process
 from fmbench.recording import RECORDS
 
 __all__ = ["RunFile", "loop_name"]
@@ -35,6 +36,7 @@ class RunFile:
         self.origin_ns: int = time.perf_counter_ns() - (time.time_ns() - document["started_unix_ns"])
         """The run's start on this process's clock."""
         document["perf_counter_origins_ns"].append(self.origin_ns)
+        document["process"] = this_process()
 
     @classmethod
     def begin(cls, directory: Path, *, name: str, asked: Sequence[Asked], configuration: dict[str, Any]) -> RunFile:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from fmbench.cli.billing import tell_billing
 from fmbench.cli.calibrating import calibrate
+from fmbench.cli.cleaning import cleanup
 from fmbench.cli.ending import BAD_USE, EXPECTED, mend_streams, tell
 from fmbench.cli.simulating import simulate
 
@@ -94,6 +96,8 @@ def commands(context: click.Context) -> None:
     Exit status: 0 done and valid; 1 done, but invalid, an SLO missed, a deployment failed or a limit reached; 2 wrong use or
     configuration; 3 something could not be deleted; 130 interrupted, after everything was taken down.
     """
+    if context.invoked_subcommand != "cleanup":
+        tell_billing()
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)
         context.exit(BAD_USE)
@@ -243,6 +247,7 @@ def plugins(as_json: bool) -> None:
 
 commands.add_command(simulate)
 commands.add_command(calibrate)
+commands.add_command(cleanup)
 
 
 def main() -> NoReturn:

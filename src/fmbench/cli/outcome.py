@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from fmbench import Advice, Experiment, Result
+from fmbench.cli.billing import about
 from fmbench.cli.ending import BAD_USE, DONE, INVALID
 from fmbench.journal import Journal
 
-__all__ = ["advice_status", "exit_status", "nothing_measured", "standing"]
+__all__ = ["advice_status", "exit_status", "kept", "nothing_measured", "standing"]
 
 _REMEDIES = {
     "unauthorized": "check api_key_env or headers",
@@ -55,18 +55,17 @@ def nothing_measured(result: Result) -> str | None:
 
 def standing(directory: Path) -> list[str]:
     """A line for each thing that the run created and that is not deleted, with its price; it goes on costing."""
-    return [
-        f"STILL THERE, {_price(entry.get('usd_per_hour'))}: {json.dumps(entry['handle'])}"
-        for entry in Journal(directory).standing()
-    ]
+    return [f"STILL THERE, {about(entry)}" for entry in Journal(directory).standing()]
+
+
+def kept(directory: Path) -> list[str]:
+    """A line for each thing that was asked to be kept."""
+    remedy = f"delete it with: fmbench cleanup {directory} --kept"
+    return [f"KEPT, {about(entry)}; {remedy}" for entry in Journal(directory).kept()]
 
 
 def _met(advice: Advice) -> bool:
     return any(candidate.standing == "met" for candidate in advice.candidates)
-
-
-def _price(rate: float | None) -> str:
-    return "at a price that is not known" if rate is None else f"at {rate:g} USD an hour"
 
 
 def _limited(result: Result) -> bool:

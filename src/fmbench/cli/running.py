@@ -13,7 +13,7 @@ import click
 
 from fmbench import Benchmark, Result
 from fmbench.cli.ending import EXPECTED, STANDING, drop_stdout, say, tell
-from fmbench.cli.outcome import exit_status, nothing_measured, standing
+from fmbench.cli.outcome import exit_status, kept, nothing_measured, standing
 from fmbench.cli.progress import shown_progress
 from fmbench.cli.showing import result_object, show_result
 from fmbench.cli.signals import interruptible
@@ -97,6 +97,10 @@ def tell_standing(directory: Path) -> bool:
     """Tell, loudly, what was created and is not deleted; whether there is anything."""
     lines = standing(directory)
     for line in lines:
+        say(line)
+    if lines:
+        say(f"a second process goes on deleting where it can (see watchdog.log there); so does: fmbench cleanup {directory}")
+    for line in kept(directory):
         say(line)
     return bool(lines)
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from fmbench.errors import FmbenchError
 
-__all__ = ["can_delete", "find_class", "identify", "is_reviving", "revive"]
+__all__ = ["bare", "can_delete", "find_class", "identify", "is_reviving", "revive"]
 
 _SOUNDS_SECRET = re.compile(r"key|token(?!iz)|secret|passw|pwd|credential|auth|bearer|signature|cookie", re.IGNORECASE)
 _NAME_OF_A_VARIABLE = re.compile(r"_env$")
@@ -62,10 +62,17 @@ def revive(identity: Mapping[str, Any] | None, *, besides: Path | None = None) -
     """
     if identity is None:
         raise FmbenchError("its deployer's class cannot be found from outside its run: a function's own, or a notebook's")
-    cls = find_class(identity["class"], identity.get("file"), besides=besides)
-    deployer = cls.__new__(cls)
-    for name, value in {**_defaults(cls), **identity.get("attributes", {})}.items():
+    deployer = bare(find_class(identity["class"], identity.get("file"), besides=besides))
+    for name, value in identity.get("attributes", {}).items():
         object.__setattr__(deployer, name, _unpacked(value))
+    return deployer
+
+
+def bare(cls: Any) -> Any:
+    """A deployer of a class with nothing but its defaults."""
+    deployer = cls.__new__(cls)
+    for name, value in _defaults(cls).items():
+        object.__setattr__(deployer, name, value)
     return deployer
 
 

@@ -80,7 +80,7 @@ class Sitting:
             if self._watchdog is not None:
                 end_watchdog(self._watchdog, wait=not standing)
                 self._watchdog = None
-            if not standing:
+            if not standing and not self.journal.kept():
                 forget(self._directory)
             self._begun = False
 

@@ -179,7 +179,7 @@ def main() -> None:
     os.close(READY)
     follow(watch, woken, parent, path)
     with suppress(OSError):
-        if not watch.journal.standing():
+        if not watch.journal.standing() and not watch.journal.kept():
             sys.path[:] = path
             from fmbench.journal.state import forget  # noqa: PLC0415 - the last thing that is done
 
