@@ -10,6 +10,6 @@ from fmbench.deployers.sagemaker.containers import SageMakerGPU, SageMakerNeuron
 from fmbench.deployers.sagemaker.existing import SageMakerEndpoint
 from fmbench.deployers.sagemaker.jumpstart import JumpStart
 from fmbench.deployers.sagemaker.standing import delete_deployment
-from fmbench.deployers.sagemaker.tagged import Found, find_tagged
+from fmbench.deployers.sagemaker.tagged import find_tagged
 
-__all__ = ["Found", "JumpStart", "SageMakerEndpoint", "SageMakerGPU", "SageMakerNeuron", "delete_deployment", "find_tagged"]
+__all__ = ["JumpStart", "SageMakerEndpoint", "SageMakerGPU", "SageMakerNeuron", "delete_deployment", "find_tagged"]

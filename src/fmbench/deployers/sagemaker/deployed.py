@@ -14,7 +14,7 @@ from anyio import to_thread
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 from pydantic.dataclasses import dataclass
 
-from fmbench import ConfigError, Endpoint, HostingPrice, PriceBook, Run, checked
+from fmbench import ConfigError, Endpoint, Found, HostingPrice, PriceBook, Run, checked
 from fmbench.deployers.masking import shown_variables
 from fmbench.deployers.priced import STRICT, Priced
 from fmbench.deployers.sagemaker.catalogue import instance
@@ -23,7 +23,8 @@ from fmbench.deployers.sagemaker.describing import described, facts_of
 from fmbench.deployers.sagemaker.identity import account_and_role
 from fmbench.deployers.sagemaker.plan import Wanted, plan, refuse_misfit
 from fmbench.deployers.sagemaker.prices import price_of
-from fmbench.deployers.sagemaker.standing import Up, delete_deployment, standing
+from fmbench.deployers.sagemaker.standing import RUN_TAG, Up, delete_deployment, standing
+from fmbench.deployers.sagemaker.tagged import find_tagged
 from fmbench.invokers import SageMaker
 
 __all__ = ["Deployed", "Timeout", "runtime_url"]
@@ -186,6 +187,19 @@ class Deployed(Priced):
             DeployError: AWS refuses.
         """
         return await delete_deployment(handle)
+
+    @classmethod
+    async def find(cls, tags: Mapping[str, str | None], *, region: str | None = None) -> list[Found]:
+        """What carries all these tags in a region, boto3's own by default; a value of ``None``: any.
+
+        Raises:
+            ConfigError: the ``aws`` extra is not installed, or there are no credentials.
+            DeployError: AWS refuses.
+        """
+        found = await find_tagged(region, run_id=tags.get(RUN_TAG))
+        return [
+            one for one in found if all(name in one.tags and value in {None, one.tags[name]} for name, value in tags.items())
+        ]
 
 
 async def runtime_url(aws: Aws, endpoint_name: str) -> str:

@@ -73,6 +73,8 @@ async def standing(
         await _create(aws, "create_endpoint", plan.endpoint)
         endpoint = await _in_service(aws, plan.name, _limit(run, ready_seconds))
         came_up = True
+        if keep:
+            run.creating(handle, usd_per_hour, keep=True)  # one that does not come up is not kept
         yield Up(endpoint=endpoint, start_seconds=time.monotonic() - began)
     finally:
         if refused:

@@ -3,36 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
 
-from fmbench import PriceBook
+from fmbench import Found, PriceBook
 from fmbench.deployers.sagemaker.control import Aws, AwsError, aws_in
 from fmbench.deployers.sagemaker.standing import RUN_TAG, SERVICE
 
-__all__ = ["Found", "find_tagged"]
+__all__ = ["find_tagged"]
 
 _KINDS = {"endpoint": "Endpoints", "endpoint-config": "EndpointConfigs", "model": "Models"}
 _LISTED = {"endpoint": "Endpoint", "endpoint-config": "EndpointConfig", "model": "Model"}
 NAME_PART = "fmbench-"
 """In the names that fmbench makes."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Found:
-    """What carries our tags under one name.
-
-    Args:
-        handle: What ``delete`` takes.
-        tags: All its tags.
-        kinds: Which of ``endpoint``, ``endpoint-config`` and ``model`` there are.
-        usd_per_hour: What the endpoint costs; ``None`` without an endpoint, or where its price is not known.
-    """
-
-    handle: dict[str, Any]
-    tags: Mapping[str, str]
-    kinds: list[str] = field(default_factory=list)
-    usd_per_hour: float | None = None
 
 
 async def find_tagged(region: str | None = None, *, run_id: str | None = None) -> list[Found]:
@@ -65,25 +46,26 @@ async def _find(aws: Aws, run_id: str | None) -> list[Found]:
             tagged[arn] = await _tags(aws, arn)
     for arn in by_api or ():  # it tells of things for a while after they are gone, so each is looked at
         tagged[arn] = await _tags(aws, arn)
-    found: dict[tuple[str, str], Found] = {}
+    by_name: dict[tuple[str, str], dict[str, Mapping[str, str]]] = {}
     for arn, tags in tagged.items():
         if (run := tags.get(RUN_TAG)) is not None and run_id in {None, run}:
-            _add(found, arn, tags)
-    for one in found.values():
-        if "endpoint" in one.kinds:
-            one.usd_per_hour = await _usd_per_hour(aws, one.handle["name"])
-    return list(found.values())
+            # An ARN tells names in lower case; names differ by more than case where fmbench makes them.
+            by_name.setdefault((run, _name(arn).lower()), {})[arn] = tags
+    return [await _found(aws, things) for things in by_name.values()]
 
 
-def _add(found: dict[tuple[str, str], Found], arn: str, tags: Mapping[str, str]) -> None:
-    _, _, _, region, account, resource = arn.split(":", 5)
-    kind, _, name = resource.partition("/")
-    # An ARN tells names in lower case; names differ by more than case where fmbench makes them.
-    key = tags[RUN_TAG], name.lower()
-    if key not in found:
-        handle = {"service": SERVICE, "region": region, "account": account, "name": name, "run": tags[RUN_TAG]}
-        found[key] = Found(handle=handle, tags=tags)
-    found[key].kinds.append(kind)
+async def _found(aws: Aws, things: Mapping[str, Mapping[str, str]]) -> Found:
+    """An endpoint, a configuration and a model of one name and run, or some of them, as one thing."""
+    arn, tags = next(iter(things.items()))
+    _, _, _, region, account, _ = arn.split(":", 5)
+    handle = {"service": SERVICE, "region": region, "account": account, "name": _name(arn), "run": tags[RUN_TAG]}
+    up = any(one.split(":", 5)[5].startswith("endpoint/") for one in things)
+    rate = await _usd_per_hour(aws, handle["name"]) if up else 0.0
+    return Found(handle=handle, tags=tags, usd_per_hour=rate)
+
+
+def _name(arn: str) -> str:
+    return arn.split(":", 5)[5].partition("/")[2]
 
 
 async def _tags(aws: Aws, arn: str) -> dict[str, str]:
