@@ -110,7 +110,9 @@ def test_distributions_have_the_moments_they_say():
     assert {Uniform(1, 3).draw(draw) for _ in range(100)} == {1, 2, 3}
 
 
-@pytest.mark.parametrize(("name", "median", "p90"), [("chat", 1730, 5696), ("summarise", 7059, 12985), ("code", 857, 5342)])
+@pytest.mark.parametrize(
+    ("name", "median", "p90"), [("chat", 1730, 5696), ("summarise", 7059, 12985), ("code", 857, 5342), ("rag", 3214, 4087)]
+)
 def test_profiles_have_the_published_figures(name, median, p90):
     draw = random.Random(0)
     lengths = sorted(PROFILES[name].prompt_tokens.draw(draw) for _ in range(8000))

@@ -136,13 +136,8 @@ def _within(low: int, high: int | None, draw: Callable[[], float]) -> int:
     raise ConfigError(f"hardly any length lies between {low} and {high}: widen low and high")
 
 
-def _by_p90(median: int, p90: int) -> LogNormal:
-    return LogNormal(median=median, sigma=math.log(p90 / median) / P90)
-
-
-def _by_ends(low: int, high: int, deviations: float) -> LogNormal:
-    middle = math.sqrt(low * high)
-    return LogNormal(median=middle, sigma=math.log(high / middle) / deviations, low=low, high=high)
+def _by_p90(median: int, p90: int, low: int = 1, high: int | None = None) -> LogNormal:
+    return LogNormal(median=median, sigma=math.log(p90 / median) / P90, low=low, high=high)
 
 
 class LengthProfile(NamedTuple):
@@ -171,10 +166,10 @@ PROFILES: Mapping[str, LengthProfile] = {
         "shared_prefix_tokens): median and 90th percentile (Zhu et al., TraceLab, arXiv 2606.30560, table 1, Claude)",
     ),
     "rag": LengthProfile(
-        _by_ends(1050, 7710, 3.6),
-        _by_ends(7, 2180, 3.6),
-        "shortest and longest of 7,106 requests, which lie about 3.6 standard deviations out (Wang et al., RAGPulse, "
-        "arXiv 2511.12979)",
+        _by_p90(3214, 4087, 1050, 7710),
+        _by_p90(236, 575, 7, 2180),
+        "median and 90th percentile of 176 of the 7,106 requests, taken from three days; shortest and longest of all (Wang et "
+        "al., RAGPulse, arXiv 2511.12979, data/0_trace.jsonl)",
     ),
 }
 """The medians and spreads are the sources'; that lengths are log-normal is assumed."""
