@@ -227,3 +227,67 @@ def test_topics_passages_are_whole_lines_of_several_lengths():
         assert set(passage.splitlines()) <= lines
     lengths = sorted(len(prompt.text) for prompt in prompts)
     assert lengths[-1] > 3 * lengths[0]
+
+
+SHAREGPT = [
+    {"from": "system", "value": "be brief"}, {"from": "human", "value": "one"}, {"from": "gpt", "value": "1"},
+    {"from": "human", "value": "two"}, {"from": "human", "value": "and a half"}, {"from": "gpt", "value": "2.5"},
+    {"from": "human", "value": "three"}, {"from": "gpt", "value": "3"},
+]  # fmt: skip
+CHAT = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "hi"}, {"role": "user", "content": "bye"}]
+
+
+@pytest.fixture
+def talks(tmp_path):
+    path = tmp_path / "talks.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in ({"conversations": SHAREGPT}, {"messages": CHAT})), "utf-8")
+    return path
+
+
+def test_rows_of_conversations_give_the_first_question_or_as_many_turns_as_asked_for(talks):
+    assert [(prompt.text, prompt.labels, prompt.after) for prompt in Dataset(talks, seed=None)] == [
+        ("one", {"answer": "1"}, None),
+        ("hello", {"answer": "hi"}, None),
+    ]
+    every = list(Dataset(talks, seed=None, turns=None, pause_seconds=2))
+    assert [(prompt.id, prompt.after, prompt.pause_seconds) for prompt in every] == [
+        ("talks:1", None, 0), ("talks:1.2", "talks:1", 2), ("talks:1.3", "talks:1.2", 2),
+        ("talks:2", None, 0), ("talks:2.2", "talks:2", 2),
+    ]  # fmt: skip
+    assert [message["content"] for message in every[0].messages] == ["be brief", "one"]
+    assert [prompt.text for prompt in every[1:]] == ["two\n\nand a half", "three", "hello", "bye"]
+    assert [prompt.id for prompt in Dataset(talks, seed=None, turns=2, limit=1)] == ["talks:1", "talks:1.2"]
+    template = Dataset(talks, seed=None, turns=None, template="Q: {prompt}")
+    assert [prompt.text for prompt in template][3:] == ["Q: hello", "bye"]
+
+
+def test_a_conversations_length_is_its_first_turns_for_filters(talks):
+    class Words:
+        def count(self, texts):
+            return [len(text.split()) for text in texts]
+
+    assert [prompt.id for prompt in Dataset(talks, seed=None, turns=None, tokens=(2, 9), tokenizer=Words())] == [
+        "talks:1", "talks:1.2", "talks:1.3"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("row", "match"),
+    [
+        ({"conversations": "hello"}, r"a\.jsonl:1: the field 'conversations' is a str, not a list of messages"),
+        ({"conversations": [{"from": "gpt", "value": "x"}]}, "holds no message of a person"),
+        ({"messages": [{"role": "user", "content": 3}]}, "message 1 of 'messages' is not"),
+        ({"messages": ["hello"]}, "message 1 of 'messages' is not"),
+    ],
+)
+def test_what_is_no_conversation_is_told_by_its_line(tmp_path, row, match):
+    (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=match):
+        list(Dataset(tmp_path / "a.jsonl"))
+
+
+def test_a_column_that_only_looks_like_a_conversation_is_left_alone(tmp_path):
+    (tmp_path / "a.jsonl").write_text(json.dumps({"messages": "none", "question": "q", "talk": CHAT}) + "\n", encoding="utf-8")
+    assert [prompt.text for prompt in Dataset(tmp_path / "a.jsonl", template="{question}")] == ["q"]
+    named = Dataset(tmp_path / "a.jsonl", fields={"conversation": "talk"}, turns=None)
+    assert [prompt.text for prompt in named] == ["hello", "bye"]

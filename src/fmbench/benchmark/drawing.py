@@ -88,10 +88,17 @@ def _taken(name: str, source: PromptSource) -> tuple[Prompt, ...]:
 
 
 def _counted(prompts: tuple[Prompt, ...], tokenizer: Tokenizer | None) -> tuple[Prompt, ...]:
-    """The prompts with the lengths that their source did not count; chat messages by the tokenizer's chat template."""
+    """The prompts with the lengths that their source did not count; chat messages by the tokenizer's chat template.
+
+    A conversation's later turns have none: what comes before them is not known.
+    """
     if tokenizer is None:
         return prompts
-    texts = {index: prompt.text for index, prompt in enumerate(prompts) if prompt.tokens is None and prompt.text is not None}
+    texts = {
+        index: prompt.text
+        for index, prompt in enumerate(prompts)
+        if prompt.tokens is None and prompt.text is not None and prompt.after is None
+    }
     chats = {index: prompt.messages for index, prompt in enumerate(prompts) if prompt.tokens is None and _is_plain_chat(prompt)}
     counts = dict(zip(texts, tokenizer.count(list(texts.values())), strict=True)) if texts else {}
     if chats and getattr(tokenizer, "has_chat_template", False):
@@ -100,7 +107,7 @@ def _counted(prompts: tuple[Prompt, ...], tokenizer: Tokenizer | None) -> tuple[
 
 
 def _is_plain_chat(prompt: Prompt) -> bool:
-    """Whether it is messages of text only, and the first of its conversation: what comes before a later turn is not known."""
+    """Whether it is messages of text only, and the first of its conversation."""
     return (
         prompt.messages is not None
         and prompt.after is None

@@ -27,7 +27,8 @@ logger: logging.Logger = logging.getLogger("fmbench.prompts")
 class Dataset(RowSource):
     """Prompts made of the rows of files: JSON lines, JSON lists, CSV, TSV, Parquet.
 
-    Texts are brought to Unicode's normal form C. Rows that are left out are counted in ``dropped``.
+    Texts are brought to Unicode's normal form C. Rows that are left out are counted in ``dropped``. A row with a conversation
+    (ShareGPT's ``conversations``, or ``messages``) is the prompts of its turns.
 
     Args:
         paths: Files, folders or patterns.
@@ -39,7 +40,9 @@ class Dataset(RowSource):
         language: Keep only rows of this language.
         tokens: Keep only prompts of so many tokens, both ends included.
         tokenizer: Counts tokens: a folder, or a ``Tokenizer``; the benchmark's where none is given.
-        limit: Keep only so many prompts.
+        turns: How many turns of a row's conversation are sent, each after the reply to the one before; ``None`` for all.
+        pause_seconds: Think time before each turn but the first.
+        limit: Keep only so many prompts; a conversation counts as one.
         seed: Shuffles the rows, in an order that no filter changes; ``None`` keeps the files' order.
         on_broken_row: ``stop`` at a row that cannot be used, or ``skip`` it, tell of it and count it.
         name: What people call the prompt set.

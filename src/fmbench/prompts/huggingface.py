@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import field
 from typing import Any
 
@@ -21,7 +21,7 @@ __all__ = ["HuggingFace"]
 class HuggingFace(RowSource):
     """Prompts made of the rows of a Hugging Face data set (needs the ``datasets`` extra); rows are streamed, not downloaded.
 
-    A row with ``conversations`` (ShareGPT's form) has its first human turn as ``prompt`` and the answer as ``answer``.
+    A row with a conversation (ShareGPT's ``conversations``, or ``messages``) is the prompts of its turns.
 
     Args:
         id: The data set's id on the hub, or a local folder.
@@ -33,7 +33,9 @@ class HuggingFace(RowSource):
         language: Keep only rows of this language.
         tokens: Keep only prompts of so many tokens, both ends included.
         tokenizer: Counts tokens: a folder, or a ``Tokenizer``; the benchmark's where none is given.
-        limit: Keep only so many prompts.
+        turns: How many turns of a row's conversation are sent, each after the reply to the one before; ``None`` for all.
+        pause_seconds: Think time before each turn but the first.
+        limit: Keep only so many prompts; a conversation counts as one.
         rows: Read only so many rows: a streamed data set may be huge.
         seed: Shuffles the rows; ``None``, the default, keeps their order.
         on_broken_row: ``stop`` at a row that cannot be used, or ``skip`` it, tell of it and count it.
@@ -51,7 +53,7 @@ class HuggingFace(RowSource):
         for number, values in enumerate(self._loaded(), 1):
             if self.rows is not None and number > self.rows:
                 return
-            yield Row(self.id, number, _with_turns(values))
+            yield Row(self.id, number, values)
 
     def _id(self, row: Row) -> str:
         return f"{self.split_name}:{row.line}"
@@ -66,16 +68,3 @@ class HuggingFace(RowSource):
         except Exception as error:
             told = str(error).strip().partition("\n")[0][:300] or type(error).__name__
             raise ConfigError(f"huggingface: {self.id} cannot be loaded: {told}") from error
-
-
-def _with_turns(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    turns = values.get("conversations")
-    if not isinstance(turns, list) or "prompt" in values:
-        return values
-    said = [(turn.get("from"), turn.get("value")) for turn in turns if isinstance(turn, Mapping)]
-    human = next((index for index, (who, _) in enumerate(said) if who in ("human", "user")), None)
-    if human is None:
-        return values
-    answer = next((text for who, text in said[human + 1 :] if who in ("gpt", "assistant", "chatgpt", "bing", "bard")), None)
-    rest = {name: value for name, value in values.items() if name != "conversations"}
-    return {**rest, "prompt": said[human][1], **({} if answer is None else {"answer": answer})}

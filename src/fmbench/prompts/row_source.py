@@ -15,17 +15,19 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import ConfigDict, PositiveInt
+from pydantic import ConfigDict, NonNegativeFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from fmbench import ConfigError, Prompt, Tokenizer, checked, load_tokenizer
 from fmbench.prompts.rows import Row, RowError
+from fmbench.prompts.talks import Conversation, conversation_of
 from fmbench.prompts.template import Template, load_template
 
 __all__ = ["RowSource"]
 
 logger: logging.Logger = logging.getLogger("fmbench.prompts")
 LANGUAGE = "language"
+CONVERSATION = "conversation"
 BATCH = 1000
 """Rows that are held at once and counted in one go."""
 LONGEST_LABEL = 100
@@ -36,10 +38,11 @@ Span = tuple[int, int]
 
 
 class _Candidate(NamedTuple):
-    """A prompt, and its place in the seed's order."""
+    """A prompt, its place in the seed's order, and the later turns where it begins a conversation."""
 
     order: float
     prompt: Prompt
+    later: tuple[Prompt, ...] = ()
 
 
 class _Reading(NamedTuple):
@@ -80,11 +83,13 @@ class RowSource:
         template: A text with fields in braces, or a file of it; or, where models differ, a mapping of deployment or model
             names (``*`` stands for anything) to those. Without one, the column ``prompt`` is the prompt.
         fields: Which column a template's field comes from, where it has another name (LongBench's ``input`` is found
-            as ``question``); ``language`` names the column of the language.
+            as ``question``); ``language`` and ``conversation`` name the columns of those.
         language: Keep only rows of this language.
-        tokens: Keep only prompts of so many tokens, both ends included.
+        tokens: Keep only prompts of so many tokens, both ends included; of a conversation its first turn counts.
         tokenizer: Counts tokens: a folder, or a ``Tokenizer``; the benchmark's where none is given.
-        limit: Keep only so many prompts.
+        turns: How many turns of a row's conversation are sent, each after the reply to the one before; ``None`` for all.
+        pause_seconds: Think time before each turn but the first.
+        limit: Keep only so many prompts; a conversation counts as one.
         seed: Shuffles the rows, in an order that no filter changes; ``None`` keeps the rows' own order.
         on_broken_row: ``stop`` at a row that cannot be used, or ``skip`` it, tell of it and count it.
         name: What people call the prompt set.
@@ -97,6 +102,8 @@ class RowSource:
     language: str | None = None
     tokens: Span | None = None
     tokenizer: Any = None
+    turns: PositiveInt | None = 1
+    pause_seconds: NonNegativeFloat = 0.0
     limit: PositiveInt | None = None
     seed: int | None = 0
     on_broken_row: Literal["stop", "skip"] = "stop"
@@ -180,8 +187,9 @@ class RowSource:
             dropped[f"shorter than {low} tokens"] += sum(n for length, n in reading.lengths.items() if length < low)
             dropped[f"longer than {high} tokens"] += sum(n for length, n in reading.lengths.items() if length > high)
             kept = [one for one in kept if low <= (one.prompt.tokens or 0) <= high]
-        prompts = tuple(candidate.prompt for candidate in kept[: self.limit])
-        dropped[f"over the limit of {self.limit}"] = len(kept) - len(prompts)
+        taken = kept[: self.limit]
+        prompts = tuple(prompt for one in taken for prompt in (one.prompt, *one.later))
+        dropped[f"over the limit of {self.limit}"] = len(kept) - len(taken)
         told = {reason: count for reason, count in dropped.items() if count}
         if not prompts:
             raise ConfigError(self._nothing_left(told))
@@ -216,7 +224,7 @@ class RowSource:
     def _template(self) -> Template:
         if isinstance(self.template, Mapping):
             raise ConfigError(f"template: there is one for each of {', '.join(self.template)}: choose with for_model([name])")
-        template = load_template(self.template, self.fields, also=(LANGUAGE,))
+        template = load_template(self.template, self.fields, also=(LANGUAGE, CONVERSATION))
         logger.info("prompt template ->\n%s", template.text)
         return template
 
@@ -238,18 +246,40 @@ class RowSource:
             if made is None:
                 dropped[f"language is not {self.language}"] += 1
             else:
-                yield _Candidate(order, made)
+                yield _Candidate(order, *made)
         if broken > MOST_WARNINGS:
             logger.warning("skipped: %d broken rows in all", broken)
 
-    def _prompt(self, row: Row | RowError, template: Template) -> Prompt | None:
-        """What a row makes; ``None`` where it is of another language."""
+    def _prompt(self, row: Row | RowError, template: Template) -> tuple[Prompt, tuple[Prompt, ...]] | None:
+        """What a row makes, and its later turns; ``None`` where it is of another language."""
         if isinstance(row, RowError):
             raise row
         if not self._has_language(row):
             return None
+        named = self.fields.get(CONVERSATION)
+        said = conversation_of(row, named) if named is not None or "prompt" in template.columns else None
+        if said is not None:
+            told = {} if said.answer is None else {"answer": said.answer}
+            row = row._replace(values={**row.values, "prompt": said.questions[0], **told})
         text = unicodedata.normalize("NFC", template.fill(row))
-        return Prompt(id=self._id(row), text=text, labels=_labels(row, template))
+        first = Prompt(id=self._id(row), text=text, labels=_labels(row, template))
+        return (first, ()) if said is None else self._turns(first, text, said)
+
+    def _turns(self, first: Prompt, text: str, said: Conversation) -> tuple[Prompt, tuple[Prompt, ...]]:
+        """The prompts of a conversation; where there is but one turn, a system message is left out, as ever."""
+        later: list[Prompt] = []
+        last = first.id
+        for number, question in enumerate(said.questions[1 : self.turns], 2):
+            asked = unicodedata.normalize("NFC", question)
+            turn = Prompt(
+                id=f"{first.id}.{number}", text=asked, after=last, pause_seconds=self.pause_seconds, labels=first.labels
+            )
+            last = turn.id
+            later.append(turn)
+        if later and said.system is not None:
+            messages = [{"role": "system", "content": said.system}, {"role": "user", "content": text}]
+            first = replace(first, text=None, messages=messages)
+        return first, tuple(later)
 
     def _has_language(self, row: Row) -> bool:
         if self.language is None:
@@ -272,9 +302,13 @@ class RowSource:
 
 
 def _counted(batch: Sequence[_Candidate], counter: Tokenizer, lengths: Counter[int]) -> list[_Candidate]:
-    counts = counter.count([candidate.prompt.text or "" for candidate in batch])
+    counts = counter.count([_text(candidate.prompt) for candidate in batch])
     lengths.update(counts)
     return [one._replace(prompt=replace(one.prompt, tokens=count)) for one, count in zip(batch, counts, strict=True)]
+
+
+def _text(prompt: Prompt) -> str:
+    return "\n".join(message["content"] for message in prompt.messages or ()) if prompt.text is None else prompt.text
 
 
 def _labels(row: Row, template: Template) -> dict[str, Any]:
