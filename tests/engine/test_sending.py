@@ -1,16 +1,18 @@
 """The engine on virtual time: hours of load in moments, with exact figures."""
 
 from contextlib import contextmanager
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import anyio
 import pytest
 import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from fmbench.engine import Assignment, measure
 from fmbench.errors import InvokeError
-from fmbench.load import Concurrency, ConstantRate, Poisson
+from fmbench.load import Concurrency, ConstantRate, Poisson, Replay
 from fmbench.types import Completion, Delta, Parameters, Prompt, Request, Usage
 
 SECOND = 1_000_000_000
@@ -73,7 +75,8 @@ class Model:
 
 def drive(load, session=None, prompts=10, **fields):
     session = session or Model()
-    prompts = [Prompt(id=f"p{number}", text=f"prompt {number}") for number in range(prompts)]
+    if isinstance(prompts, int):
+        prompts = [Prompt(id=f"p{number}", text=f"prompt {number}") for number in range(prompts)]
     assignment = Assignment(
         experiment="e", id_prefix="r", load=load, prompts=prompts, requests=[session.encode(p, Parameters()) for p in prompts],
         origin_ns=0, estimate=lambda text: len(text.split()), **{"warmup": 0, **fields},
@@ -264,3 +267,19 @@ def test_a_decoder_is_fed_every_piece_once_and_bytes_are_not_kept():
     assert {r.completion for r in records} == {"".join(f"t{n} " for n in range(500))}
     assert all(len(r.arrivals_ns) == 500 for r in records)
     assert {r.completion_tokens_source for r in records} == {"estimated"}
+
+
+@given(
+    gaps=st.lists(st.integers(0, 5 * SECOND), min_size=1, max_size=30),
+    speed=st.sampled_from([0.5, 1.0, 2.0, 10.0]),
+    took=st.floats(0.001, 5),
+)
+@settings(max_examples=50, deadline=None)
+def test_a_replay_delivers_the_gaps_of_its_trace(gaps, speed, took):
+    times = [0, *accumulate(gaps)]
+    prompts = [Prompt(id=f"p{number}", text="x", at_seconds=at / SECOND) for number, at in enumerate(times)]
+    _, records = drive(Replay(speed=speed, requests=len(times)), Model(ttft=took), prompts)
+    records.sort(key=lambda record: record.id)
+    for name in ("due_ns", "sent_ns"):
+        delivered = [getattr(later, name) - getattr(earlier, name) for earlier, later in pairwise(records)]
+        assert delivered == pytest.approx([gap / speed for gap in gaps], abs=100)  # the virtual clock counts seconds in a float

@@ -49,6 +49,11 @@ class TGI:
     stream: bool = True
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
+    @property
+    def sends_messages(self) -> bool:
+        """Whether chat messages can be sent, and so conversations."""
+        return False
+
     @asynccontextmanager
     async def connect(self, endpoint: Endpoint, *, concurrency: int | None) -> AsyncGenerator[TGISession]:
         """Open as many connections as requests will be in flight.
