@@ -53,7 +53,10 @@ def main() -> int:
         folder = Path(name)
         trace = Trace(options.trace or made_up(folder / "made-up.csv"), longest_tokens=2000, tokenizer=Words())
         asked, due, sent, received = one_run(program, folder, trace, options)
-    print(f"{len(asked)} requests in {asked[-1]:.1f} s; gap as delivered minus the trace's, in microseconds")
+        pressure = orjson.loads((folder / "run" / "run.json").read_bytes())["experiments"][0]["cpu"]["pressure_percent"]
+    told = "" if pressure is None else f"; some task of this machine waited for a processor {pressure:.0f} % of the time"
+    print(f"{len(asked)} requests in {asked[-1]:.1f} s{told}")
+    print("gap as delivered minus the trace's, in microseconds")
     print(f"{'':>10}{'p50':>10}{'p99':>10}{'max':>10}")
     worst = {name: shown(name, asked, times) for name, times in (("due", due), ("sent", sent), ("received", received))}
     early = int((sent < due).sum())

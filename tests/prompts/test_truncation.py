@@ -9,8 +9,8 @@ from tokenizers import Tokenizer
 
 from fmbench import ConfigError, Parameters, Prompt
 from fmbench.invokers import OpenAI
+from fmbench.invokers.payloads import payload_in
 from fmbench.invokers.profiles import PROFILES
-from fmbench.invokers.sagemaker import _inputs
 from fmbench.prompts import Dataset
 
 AT = "at-prompt-token-length"
@@ -58,13 +58,13 @@ def test_every_server_is_told_in_its_own_word_or_the_parameter_is_refused(prompt
     assert PROFILES[name].fields(prompt, parameters) == told
 
 
-@given(prompt=PROMPTS, asked=st.none() | st.just(AT) | st.integers(1, 10**6))
-def test_containers_of_sagemaker_get_it_as_the_seed_sent_it(prompt, asked):
+@given(prompt=PROMPTS, asked=st.none() | st.just(AT) | st.integers(1, 10**6), dialect=st.sampled_from(["tgi", "lmi"]))
+def test_text_generating_containers_get_it_as_the_seed_sent_it(prompt, asked, dialect):
     if asked == AT and prompt.tokens is None:
         return
-    payload = _inputs(prompt, Parameters(truncate=asked), stream=False, stop="stop", own={})
-    told = {} if asked is None else {"truncate": prompt.tokens if asked == AT else asked}
-    assert payload == {"inputs": prompt.text, "parameters": told}
+    payload = payload_in(dialect, prompt, Parameters(truncate=asked))
+    assert payload["inputs"] == prompt.text
+    assert payload["parameters"].get("truncate") == (prompt.tokens if asked == AT else asked)
 
 
 @given(asked=st.text(max_size=30).filter(lambda text: text != AT))
