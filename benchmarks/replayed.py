@@ -45,6 +45,7 @@ def main() -> int:
     parser.add_argument("--speed", type=float, default=1)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--connections", type=int, default=64, help="opened before: max_concurrency, which is never reached")
     parser.add_argument("--core", type=int, default=1, help="the client's core; the server is on core 0")
     options = parser.parse_args()
     if (os.cpu_count() or 1) > 1 and options.workers == 1:
@@ -83,7 +84,9 @@ def one_run(
     Benchmark(
         deployers=TruthServer(program, log, ttft_us=2000, tokens=1),
         prompts=trace,
-        loads=Replay(speed=options.speed, requests=len(list(trace)), seconds=options.seconds),
+        loads=Replay(
+            speed=options.speed, requests=len(list(trace)), seconds=options.seconds, max_concurrency=options.connections
+        ),
         invoker=OpenAI(),
         parameters=Parameters(max_new_tokens=1),
         keep_text=False,

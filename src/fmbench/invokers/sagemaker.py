@@ -53,6 +53,11 @@ class SageMaker:
     dialect: Dialect | None = None
     stream: bool = True
 
+    @property
+    def sends_messages(self) -> bool:
+        """Whether chat messages can be sent, and so conversations, as far as that is known before connecting."""
+        return self.dialect in {None, "openai"}
+
     @asynccontextmanager
     async def connect(self, endpoint: Endpoint, *, concurrency: int | None) -> AsyncGenerator[SageMakerSession]:
         """Find credentials, and open as many connections as requests will be in flight.
