@@ -129,7 +129,7 @@ def test_cases_one_by_one(write):
             "max_usd: 1\ndeployers: {endpoint: 'http://x'}\nprompts: {dataset: a}\nloads: {concurrency: 1}\n",
             r"c\.yml:1: max_usd: the price of x is not known: give it usd_per_hour=",
         ),
-        ("aws: {}\ninference_parameters: {}\n", r"c\.yml:2: this is the older form .* which this version cannot read yet"),
+        ("aws: {}\ninference_parameters: {}\n", r"c\.yml:1: prompt: template_file is missing"),
         (
             "prompts: {nonsense: dataset}\ndeployers: llamacpp\nloads: {concurrency: 1}\n",
             r"c\.yml:1: dataset: the field 'paths' is missing",

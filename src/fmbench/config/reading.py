@@ -16,6 +16,7 @@ from fmbench.benchmark import Benchmark, Case
 from fmbench.config.document import Node, kind, nearest, read_document
 from fmbench.config.kinds import annotations_of, value_of
 from fmbench.config.parts import adapter, load, resolve_path, value
+from fmbench.config.seed import SEED_KEYS, seed_arguments
 from fmbench.errors import ConfigError
 from fmbench.plugins import DEPLOYERS, INVOKERS, PROMPT_SOURCES, REPORTERS
 from fmbench.types import Parameters
@@ -24,6 +25,9 @@ __all__ = ["load_config"]
 
 SEEDS = "inference_parameters"
 """A file with this key has the form that the project's seed describes."""
+
+_OF_THE_SEEDS = ("cases", "deployers", "prompts", "loads", "parameters", "tokenizer")
+"""What such a file says in its own words; ``Benchmark``'s other parameters may stand beside them."""
 
 SPLIT = "split"
 """The field that makes several prompt sets of one source."""
@@ -40,12 +44,18 @@ def load_config(path: str | os.PathLike[str]) -> Benchmark:
     """
     document = read_document(Path(path).expanduser())
     entries = dict(document.items())
+    readers = _readers(Benchmark, _READERS)
+    given: dict[str, Any] = {"name": document.file.stem}
     if SEEDS in entries:
-        entries[SEEDS].refuse(
-            f"this is the older form of a configuration (it has {SEEDS!r}), which this version cannot read yet: "
-            "write it with the keys of fmbench.Benchmark"
-        )
-    given = {"name": document.file.stem, **_read(entries, _readers(Benchmark, _READERS), "there is no key")}
+        for name, node in entries.items():
+            if name not in SEED_KEYS and (name not in readers or name in _OF_THE_SEEDS):
+                known = (*SEED_KEYS, *(one for one in readers if one not in _OF_THE_SEEDS))
+                node.refuse(f"there is no key {name!r} in a file with {SEEDS!r}; {nearest(name, known)}")
+        own = _read({name: node for name, node in entries.items() if name not in SEED_KEYS}, readers, "there is no key")
+        made = seed_arguments(document)
+        given |= {**made, **own, "reporters": [*made["reporters"], *own.get("reporters", [])]}
+    else:
+        given |= _read(entries, readers, "there is no key")
     try:
         return Benchmark(**given)
     except ConfigError as error:
