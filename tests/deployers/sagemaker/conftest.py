@@ -6,11 +6,12 @@ ROLE = "arn:aws:iam::000000000000:role/SageMakerRole"
 
 
 @pytest.fixture(scope="module")
-def shared_aws():
+def shared_aws(request):
     pytest.importorskip("boto3")
     from fmbench.simulator.aws import OfflineAWS
 
-    with OfflineAWS(create_seconds=0.1, delete_seconds=0.1, page_size=3, speed=100, quotas={"ml.p5.48xlarge": 0}) as aws:
+    speed = getattr(request.module, "SPEED", 100)
+    with OfflineAWS(create_seconds=0.1, delete_seconds=0.1, page_size=3, speed=speed, quotas={"ml.p5.48xlarge": 0}) as aws:
         yield aws
 
 

@@ -2,12 +2,13 @@
 
 import asyncio
 import json
+import re
 
 import pandas as pd
 import pytest
 
 from fmbench import Benchmark, Concurrency, ConfigError, DeployError, Parameters, Prompt, Run
-from fmbench.deployers import SageMakerEndpoint, SageMakerGPU, SageMakerNeuron
+from fmbench.deployers import JumpStart, SageMakerEndpoint, SageMakerGPU, SageMakerNeuron
 from fmbench.deployers.sagemaker import delete_deployment, find_tagged
 
 ROLE = "arn:aws:iam::000000000000:role/SageMakerRole"
@@ -215,6 +216,56 @@ def test_an_endpoint_that_exists_is_measured_and_left_alone(aws, tmp_path):
     assert standing(aws) == set()
 
 
+def test_a_model_of_jumpstart_is_deployed_as_its_document_says(aws, tmp_path):
+    models = [
+        JumpStart("meta-textgeneration-llama-2-7b-f", instance_type="ml.g5.12xlarge", accept_eula=True, role=ROLE, name="gpu"),
+        JumpStart(
+            "meta-textgenerationneuron-llama-2-13b-f", instance_type="ml.inf2.48xlarge", accept_eula=True, role=ROLE,
+            name="neuron", model_version="3.2.0", env={"OPTION_MAX_ROLLING_BATCH_SIZE": "8"},
+        ),
+        JumpStart("huggingface-llm-mistral-7b", instance_type="ml.g5.2xlarge", role=ROLE, name="free"),
+    ]  # fmt: skip
+    result = measured(tmp_path / "run", *models)
+    assert set(result.records.status) == {"ok"}, result.records.error_message.unique()
+    entries = json.loads((tmp_path / "run" / "endpoints.json").read_text(encoding="utf-8"))
+    by_name = {entry["experiment_name"]: entry["model_config"] for entry in entries}
+    source = by_name["gpu"]["PrimaryContainer"]["ModelDataSource"]["S3DataSource"]
+    assert source["S3Uri"].startswith("s3://jumpstart-private-cache-prod-us-east-1/")
+    assert source["ModelAccessConfig"] == {"AcceptEula": True}
+    assert by_name["gpu"]["EnableNetworkIsolation"] is True
+    assert by_name["neuron"]["PrimaryContainer"]["Environment"]["OPTION_MAX_ROLLING_BATCH_SIZE"] == "8"
+    assert "ModelAccessConfig" not in by_name["free"]["PrimaryContainer"]["ModelDataSource"]["S3DataSource"]
+    assert standing(aws) == set()
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "told"),
+    [
+        ("meta-textgeneration-llama-2-7b-f", {}, "has a licence .* give accept_eula=True"),
+        ("meta-textgeneration-llama-9", {}, "JumpStart has no model 'meta-textgeneration-llama-9'"),
+        ("huggingface-llm-mistral-7b", {"model_version": "0.0.1"}, r"of version 0\.0\.1"),
+        ("huggingface-llm-mistral-7b", {"instance_type": "ml.inf2.48xlarge"}, "is built for gpu, but ml.inf2.48xlarge"),
+    ],
+)
+def test_what_cannot_be_deployed_is_refused_before_anything_is_made(aws, tmp_path, model, given, told):
+    before = len(aws.state()["gone"])
+    measured(tmp_path / "run", JumpStart(model, **{"instance_type": "ml.g5.12xlarge", "role": ROLE} | given))
+    [one] = json.loads((tmp_path / "run" / "run.json").read_text())["deployments"]
+    assert one["status"] == "failed"
+    assert re.search(told, one["error"]["message"])
+    assert standing(aws) == set()
+    assert len(aws.state()["gone"]) == before
+    assert (
+        not (tmp_path / "run" / "journal.jsonl").exists() or "creating" not in (tmp_path / "run" / "journal.jsonl").read_text()
+    )
+
+
+def test_role_and_region_are_told_at_the_start(aws, tmp_path, caplog):
+    with caplog.at_level("INFO", logger="fmbench.deployers"):
+        measured(tmp_path / "run", gpu(name="g"), loads=Concurrency(1, requests=2))
+    assert f"g: region us-east-1, role {ROLE}" in caplog.messages
+
+
 def test_an_endpoint_that_is_not_there_is_told_so(aws, tmp_path):
     measured(tmp_path / "run", SageMakerEndpoint("nowhere"))
     [one] = json.loads((tmp_path / "run" / "run.json").read_text())["deployments"]
@@ -245,13 +296,11 @@ def test_every_container_is_spoken_to_in_its_own_words(aws, tmp_path, engine, di
     assert ("messages" in json.dumps(body)) == (dialect == "openai")
 
 
-@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL_SAGEMAKER", "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME"])
-def test_each_services_own_address_is_honoured(aws, tmp_path, monkeypatch, variable):
-    other = {"AWS_ENDPOINT_URL_SAGEMAKER", "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME"} - {variable}
-    monkeypatch.setenv(variable, aws.url)
-    monkeypatch.setenv(other.pop(), aws.url)
+def test_each_services_own_address_is_honoured(aws, tmp_path, monkeypatch):
     monkeypatch.delenv("AWS_ENDPOINT_URL")
-    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:9")
-    monkeypatch.setenv("AWS_ENDPOINT_URL_PRICING", "http://127.0.0.1:9")
+    for service in ("SAGEMAKER", "SAGEMAKER_RUNTIME"):
+        monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", aws.url)
+    for service in ("STS", "PRICING"):  # nobody is there: what they would tell is known otherwise
+        monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", "http://127.0.0.1:9")
     result = measured(tmp_path / "run", gpu(), loads=Concurrency(1, requests=2))
     assert set(result.records.status) == {"ok"}

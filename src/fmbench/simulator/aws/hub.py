@@ -19,7 +19,7 @@ from fmbench.simulator.aws.problems import AwsError
 __all__ = ["HUB", "OPERATIONS", "document_of"]
 
 HUB = "SageMakerPublicHub"
-VERSIONS = ("4.0.0", "3.2.0")
+VERSIONS = ("4.0.0", "3.2.0", "1.0.0")
 """Of every model, the newest first."""
 CREATED = 1767225600.0
 REGISTRY = "763104351884.dkr.ecr.{region}.amazonaws.com"
