@@ -16,6 +16,8 @@ import click
 from fmbench.cli.main import commands
 from fmbench.metrics import METRICS, RULES
 from fmbench.result import SUMMARY
+from fmbench.simulator.aws import CONTROL_KINDS, RUNTIME_KINDS
+from fmbench.simulator.aws.speeds import MADE_UP, served
 from fmbench.validity.catalogue import EXPLAINED
 
 HERE = Path(__file__).parent
@@ -70,11 +72,36 @@ def command_line() -> Iterator[str]:
         yield from table(("option", "meaning"), ((f"`{', '.join(one.opts)}`", one.help or "") for one in options))
 
 
+def offline_faults() -> Iterator[str]:
+    """What can go wrong in the offline AWS."""
+    yield from table(("fault", "in the control plane"), ((f"`{kind}`", told) for kind, told in CONTROL_KINDS.items()))
+    yield ""
+    yield from table(("fault", "at invocations"), ((f"`{kind}`", told) for kind, told in RUNTIME_KINDS.items()))
+
+
+def offline_speeds() -> Iterator[str]:
+    """How fast the offline AWS serves a 7B model."""
+    container = {"Environment": {"HF_MODEL_ID": "any/model-7b"}}
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for kind, device in MADE_UP.items():
+        does = served(kind, container, 1.0)
+        if does.failure is None:
+            step, prompt = does.service.decode_seconds * 1e3, does.service.prefill_tokens_per_second
+            row = (str(device.accelerators), f"{step:.1f}", f"{prompt:,.0f}", str(does.service.batch_limit))
+            alike.setdefault(row, []).append(f"`{kind}`")
+    yield from table(
+        ("instance type", "accelerators", "decode step, ms", "prompt, tokens/s", "batch limit"),
+        ((", ".join(kinds), *row) for row, kinds in alike.items()),
+    )
+
+
 TABLES: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
     "metrics": ("metrics.md", metrics),
     "checks": ("validity.md", checks),
     "summary": ("files.md", summary),
     "commands": ("command-line.md", command_line),
+    "offline-faults": ("offline-aws.md", offline_faults),
+    "offline-speeds": ("offline-aws.md", offline_speeds),
 }
 
 

@@ -1,5 +1,6 @@
 """``fmbench simulate`` prints where it is, serves, and ends cleanly."""
 
+import shlex
 import signal
 import socket
 import subprocess
@@ -46,6 +47,13 @@ def test_it_serves_until_interrupted(tmp_path, name):
         (["--service", "fixed:itl_seconds=x"], "itl_seconds must be 0 or more, not 'x'"),
         (["--faults", "odd=1"], "faults: there is no 'odd'"),
         (["--log", "/dev/null/x"], "/dev/null"),
+        (["--speed", "2"], "--speed is only for fmbench simulate with --aws"),
+        (["--aws", "--service", "fixed"], "--service is only for fmbench simulate without --aws"),
+        (["--aws", "--faults", "odd=1"], "fault: there is no 'odd'; there are throttle"),
+        (["--aws", "--faults", "throttle=2"], "fault: the rate of throttle must be between 0 and 1"),
+        (["--aws", "--faults", "throttle"], "is not KIND=RATE"),
+        (["--aws", "--speed", "0"], "speed must be above 0"),
+        (["--aws", "--create-seconds", "-1"], "create_seconds must be 0 or more"),
     ],
 )
 def test_a_mistake_is_one_line(options, message):
@@ -53,6 +61,27 @@ def test_a_mistake_is_one_line(options, message):
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+ASKS = """
+import boto3
+print(boto3.client("sts").get_caller_identity()["Account"], len(boto3.client("sagemaker").list_models()["Models"]))
+"""
+
+
+def test_the_offline_aws_prints_the_variables_that_lead_boto3_to_it(tmp_path):
+    command = [*FMBENCH, "simulate", "--aws", "--create-seconds", "0", "--log", str(tmp_path / "truth.jsonl")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    lines = [process.stdout.readline() for _ in range(6)]
+    assert all(line.startswith("export AWS_") for line in lines)
+    script = tmp_path / "asks.py"
+    script.write_text(ASKS)
+    shell = "".join(lines) + shlex.join([sys.executable, str(script)])
+    told = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=False, timeout=60)
+    assert (told.stdout, told.stderr) == ("000000000000 0\n", "")
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (0, "", "")
 
 
 def test_a_port_that_is_taken_is_one_line():

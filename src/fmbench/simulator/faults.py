@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from fmbench import ConfigError
 
-__all__ = ["FAULT_HEADER", "KINDS", "Faults"]
+__all__ = ["FAULT_HEADER", "KINDS", "Faults", "parse_rates"]
 
 FAULT_HEADER = "x-fmbench-fault"
 """A request with this header has the fault that it names, whatever was drawn; ``none`` for none."""
@@ -50,14 +50,7 @@ class Faults:
     @classmethod
     def parse(cls, text: str, *, seed: int = 0) -> Faults:
         """Read ``500=0.01,reset=0.02``."""
-        rates = {}
-        for part in filter(None, (part.strip() for part in text.split(","))):
-            kind, _, rate = part.partition("=")
-            try:
-                rates[kind.strip()] = float(rate)
-            except ValueError:
-                raise ConfigError(f"faults: {part!r} is not KIND=RATE, such as 500=0.01") from None
-        return cls(rates=rates, seed=seed)
+        return cls(rates=parse_rates(text), seed=seed)
 
     def of(self, number: int, asked: str | None) -> str | None:
         """The fault of a request.
@@ -79,3 +72,19 @@ class Faults:
                 return kind
             drawn -= rate
         return None
+
+
+def parse_rates(text: str) -> dict[str, float]:
+    """Read ``500=0.01,reset=0.02``.
+
+    Raises:
+        ConfigError: a part is not a name and a number.
+    """
+    rates = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        kind, _, rate = part.partition("=")
+        try:
+            rates[kind.strip()] = float(rate)
+        except ValueError:
+            raise ConfigError(f"faults: {part!r} is not KIND=RATE, such as 500=0.01") from None
+    return rates

@@ -79,7 +79,7 @@ class Account:
         self.options = options
         self.shapes = shapes
         self.now = now
-        self.mischief = Mischief()
+        self.mischief = Mischief(options.faults, options.fault_seed)
         self.events: list[dict[str, Any]] = []
         """Every signed call of the control plane."""
         self.gone: list[Resource] = []

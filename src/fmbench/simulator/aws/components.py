@@ -25,7 +25,8 @@ def _create(call: Call) -> dict[str, Any]:
     specification = call.given.get("Specification", {})
     name = call.given["InferenceComponentName"]
     component = added(call, KIND, name, serves=[{"Container": _container(call, specification)}])
-    component.ready_at = component.created_at + call.account.options.create_seconds
+    stuck = call.account.mischief.strikes("stuck", name=name)
+    component.ready_at = None if stuck else component.created_at + call.account.options.create_seconds
     return {"InferenceComponentArn": component.arn}
 
 

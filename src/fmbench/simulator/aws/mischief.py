@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +66,8 @@ class Fault:
     def __post_init__(self) -> None:
         if self.kind not in {*CONTROL_KINDS, *RUNTIME_KINDS}:
             raise ConfigError(f"fault: there is no {self.kind!r}; there are {', '.join([*CONTROL_KINDS, *RUNTIME_KINDS])}")
+        if not 0 <= self.rate <= 1:
+            raise ConfigError(f"fault: the rate of {self.kind} must be between 0 and 1, not {self.rate:g}")
 
     def fits(self, name: str, instance_types: Sequence[str], operation: str | None) -> bool:
         """Whether it may strike there."""
@@ -77,11 +79,15 @@ class Mischief:
     """The faults that wait for their turn.
 
     Args:
+        rates: What goes wrong from the start, without end: the share of the calls by the fault's kind.
         seed: Decides whom a ``rate`` strikes.
+
+    Raises:
+        ConfigError: there is no such fault, or its rate is no share.
     """
 
-    def __init__(self, seed: int = 0) -> None:
-        self.waiting: list[Fault] = []
+    def __init__(self, rates: Mapping[str, float], seed: int = 0) -> None:
+        self.waiting: list[Fault] = [Fault(kind=kind, rate=rate, times=None) for kind, rate in rates.items()]
         self._random = random.Random(seed)  # noqa: S311 - not cryptography
 
     def ask(self, given: dict[str, Any]) -> Fault:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fmbench import ConfigError
+
 __all__ = ["ACCESS_KEY", "ACCOUNT", "SECRET_KEY", "AwsOptions"]
 
 ACCOUNT = "000000000000"
@@ -31,6 +33,8 @@ class AwsOptions:
         quota: Instances allowed of every other type.
         speed: How many times faster than its made-up table every instance type is.
         invoke_limit_seconds: How long a container may take for an unstreamed reply; AWS: 60.
+        faults: What goes wrong on purpose from the start: the share of the calls that each kind of fault strikes.
+        fault_seed: Decides which.
         log: Where the true time of every token is written.
     """
 
@@ -47,4 +51,14 @@ class AwsOptions:
     quota: int = 20
     speed: float = 1.0
     invoke_limit_seconds: float = 60.0
+    faults: Mapping[str, float] = field(default_factory=dict)
+    fault_seed: int = 0
     log: Path | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("create_seconds", "delete_seconds"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"{name} must be 0 or more, not {getattr(self, name)!r}")
+        for name in ("speed", "invoke_limit_seconds", "page_size"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} must be above 0, not {getattr(self, name)!r}")
