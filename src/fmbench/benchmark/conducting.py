@@ -196,6 +196,8 @@ class Conductor:
     ) -> None:
         shown = {"name": endpoint.name, "url": endpoint.url, "model": endpoint.model, "facts": dict(endpoint.facts)}
         entry |= {"status": "up", "error": None, "endpoint": shown, "ready_ns": self._elapsed()}
+        if endpoint.facts.get("simulated"):
+            self._file.document["simulated"] = True  # some can tell only once they are up
         self._file.save()
         self.tell("deployed", deployment.name)
         await self._first_drawn.wait()

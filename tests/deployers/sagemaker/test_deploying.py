@@ -47,6 +47,7 @@ def test_endpoints_are_deployed_measured_and_deleted_and_told_as_aws_describes_t
         columns=["endpoint_config.ProductionVariants", "model_config.ExecutionRoleArn"],
     )
     assert [len(result.records[result.records.status == "ok"])] == [24], result.records.error_message.dropna().unique()
+    assert result.simulated  # the offline AWS's account is nobody's
     assert standing(aws) == set()
     entries = json.loads((tmp_path / "run" / "endpoints.json").read_text(encoding="utf-8"))
     assert [list(entry) for entry in entries] == [["experiment_name", "endpoint", "endpoint_config", "model_config"]] * 2

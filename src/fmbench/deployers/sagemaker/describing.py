@@ -7,6 +7,7 @@ from typing import Any
 
 from fmbench.deployers.masking import shown_variables
 from fmbench.deployers.sagemaker.control import Aws
+from fmbench.simulator.aws import ACCOUNT
 
 __all__ = ["described", "facts_of"]
 
@@ -28,6 +29,8 @@ def facts_of(told: Mapping[str, Any]) -> dict[str, Any]:
     container = _container(told)
     source = (container.get("ModelDataSource") or {}).get("S3DataSource", {}).get("S3Uri") or container.get("ModelDataUrl")
     known = {
+        # Whatever comes from the offline AWS is told by its account, which is nobody's.
+        "simulated": f":{ACCOUNT}:" in told["endpoint"].get("EndpointArn", "") or None,
         "instance_type": variant.get("InstanceType"),
         "instance_count": running.get("CurrentInstanceCount") or variant.get("InitialInstanceCount"),
         "image": container.get("Image"),

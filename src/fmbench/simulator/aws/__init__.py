@@ -10,6 +10,6 @@ from __future__ import annotations
 
 from fmbench.simulator.aws.mischief import CONTROL_KINDS, RUNTIME_KINDS
 from fmbench.simulator.aws.offline import OfflineAWS, environment_of
-from fmbench.simulator.aws.options import AwsOptions
+from fmbench.simulator.aws.options import ACCOUNT, AwsOptions
 
-__all__ = ["CONTROL_KINDS", "RUNTIME_KINDS", "AwsOptions", "OfflineAWS", "environment_of"]
+__all__ = ["ACCOUNT", "CONTROL_KINDS", "RUNTIME_KINDS", "AwsOptions", "OfflineAWS", "environment_of"]

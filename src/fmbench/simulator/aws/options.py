@@ -11,6 +11,7 @@ from fmbench import ConfigError
 __all__ = ["ACCESS_KEY", "ACCOUNT", "SECRET_KEY", "AwsOptions"]
 
 ACCOUNT = "000000000000"
+"""Nobody's: results that come from it are simulated."""
 ACCESS_KEY = "OFFLINEAWSACCESSKEY0"
 SECRET_KEY = "made-up/by-fmbench/opens+nothing/anywhere"  # noqa: S105 - made up, and printed: it opens only this simulator
 
