@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -44,7 +45,8 @@ def simulate(
     """
     if aws:
         _refuse("without --aws", {"--service": service, "--reply-tokens": reply_tokens})
-        _simulate_aws(port, faults, seed, log, {"speed": speed, "create_seconds": create_seconds})
+        chosen = {"port": port, "log": log, "fault_seed": seed, "speed": speed, "create_seconds": create_seconds}
+        _simulate_aws(faults, {name: value for name, value in chosen.items() if value is not None})
         return
     _refuse("with --aws", {"--speed": speed, "--create-seconds": create_seconds})
     from fmbench.simulator import Faults, ServerOptions, parse_model  # noqa: PLC0415 - only this command needs it
@@ -66,13 +68,12 @@ def _refuse(where: str, given: dict[str, object]) -> None:
             raise ConfigError(f"{name} is only for fmbench simulate {where}")
 
 
-def _simulate_aws(port: int, faults: str, seed: int, log: Path | None, given: dict[str, float | None]) -> None:
+def _simulate_aws(faults: str, chosen: dict[str, Any]) -> None:
     from fmbench.simulator.aws import AwsOptions, environment_of  # noqa: PLC0415 - only this command needs it
     from fmbench.simulator.aws.child import serve_until_told  # noqa: PLC0415 - the same
     from fmbench.simulator.faults import parse_rates  # noqa: PLC0415 - the same
 
-    chosen = {name: value for name, value in given.items() if value is not None}
-    options = AwsOptions(port=port, log=log, faults=parse_rates(faults), fault_seed=seed, **chosen)
+    options = AwsOptions(faults=parse_rates(faults), **chosen)
 
     def up(url: str) -> None:
         for name, value in environment_of(options, url).items():
