@@ -230,7 +230,8 @@ class PromptSource(Protocol):
     May also have ``counted_by(tokenizer: Tokenizer) -> PromptSource``: the same prompts, counted by the case's tokenizer,
     ``needs_tokenizer``: whether nothing can be drawn without one, so that drawing waits for the endpoint to bring it,
     ``for_model(names) -> PromptSource``: the same prompts in the template of a deployment or model that is called so,
-    and ``dropped``: how many rows were left out, by reason.
+    ``dropped``: how many rows were left out, by reason; and ``check()``, which raises ``ConfigError`` for what is missing, such
+    as a file, before anything is deployed.
     """
 
     def __iter__(self) -> Iterator[Prompt]: ...

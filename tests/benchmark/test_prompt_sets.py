@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from fmbench import Benchmark, Concurrency, load_config
+from fmbench import Benchmark, Concurrency, Prompt, load_config
 from fmbench.deployers import ExistingEndpoint
 from fmbench.errors import ConfigError
-from fmbench.prompts import Dataset
+from fmbench.prompts import Dataset, Trace
 
 
 @pytest.fixture
@@ -85,3 +85,20 @@ def test_a_wrong_split_is_told_in_its_line(folder, split, match):
     (folder / "c.yml").write_text(CONFIG.replace("1_load", "{concurrency: 1}") % prompts, encoding="utf-8")
     with pytest.raises(ConfigError, match=match):
         load_config(folder / "c.yml")
+
+
+@pytest.mark.parametrize(
+    ("parts", "match"),
+    [
+        ({"prompts": Dataset("nothing/*.jsonl")}, "no data file at nothing"),
+        ({"prompts": Dataset(__file__, template="nothing.txt")}, r"template: nothing\.txt does not exist"),
+        ({"prompts": Dataset(__file__, template="{prompt}", tokens=(9, 1))}, "the least must not be above the most"),
+        ({"prompts": Trace("nothing.csv")}, r"no data file at nothing\.csv"),
+        ({"prompts": [Prompt(id="p", text="x")], "tokenizer": "nothing"}, "tokenizer: .*nothing does not exist"),
+    ],
+)
+def test_what_is_missing_is_told_before_anything_is_deployed(tmp_path, here, echo, events, parts, match):
+    benchmark = Benchmark(deployers=here(), loads=Concurrency(1, requests=1), invoker=echo(), **parts)
+    with pytest.raises(ConfigError, match=match):
+        benchmark.run(tmp_path / "run")
+    assert events == []

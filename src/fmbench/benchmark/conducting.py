@@ -11,7 +11,7 @@ from anyio import CancelScope, Event, Lock, create_task_group, get_cancelled_exc
 from anyio.lowlevel import checkpoint
 
 from fmbench.benchmark.cases import Asked, Deployment, PromptSet, check_prompts
-from fmbench.benchmark.drawing import Drawn, draw
+from fmbench.benchmark.drawing import Drawn, check_sources, draw
 from fmbench.benchmark.endpoints_file import write_endpoints
 from fmbench.benchmark.limits import Limits, standing_usd
 from fmbench.benchmark.measuring import Payloads, Seat, Settings, measure_experiment, planned_requests
@@ -100,6 +100,11 @@ class Conductor:
         return Sitting(folder, run=run_id, tags=tags, deadline=deadline, max_usd=self._limits.max_usd)
 
     async def _work(self) -> None:
+        try:
+            await to_thread.run_sync(check_sources, [(one.prompts, _tokenizer(one, None)) for one in self._asked])
+        except FmbenchError as error:
+            self._fatal = error
+            return
         async with create_task_group() as group:
             self._group = group
             group.start_soon(take_down_earlier, self._sitting.journal, self._file)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
@@ -16,7 +16,7 @@ from fmbench.errors import ConfigError, FmbenchError
 from fmbench.interfaces import PromptSource, Tokenizer
 from fmbench.types import Prompt
 
-__all__ = ["Drawn", "draw"]
+__all__ = ["Drawn", "check_sources", "draw"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -58,6 +58,22 @@ def _digest(prompts: Sequence[Prompt]) -> str:
             asked = (*asked, place.get(prompt.after))
         digest.update(orjson.dumps(asked, default=str, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE))
     return digest.hexdigest()
+
+
+def check_sources(sets: Iterable[tuple[PromptSet, Any]]) -> None:
+    """Look for what is missing, before anything is deployed: files, templates, tokenizers.
+
+    Args:
+        sets: Prompt sets and the tokenizers that count them, where these are known.
+
+    Raises:
+        ConfigError: something is.
+    """
+    for prompts, tokenizer in sets:
+        if (check := getattr(prompts.source, "check", None)) is not None:
+            check()
+        if tokenizer is not None:
+            load_tokenizer(tokenizer)
 
 
 def draw(prompts: PromptSet, tokenizer: Any) -> Drawn:

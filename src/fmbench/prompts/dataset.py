@@ -62,6 +62,9 @@ class Dataset(RowSource):
             if empty:
                 logger.warning("%s holds no rows", file)
 
+    def _find(self) -> None:
+        self._names  # noqa: B018 - finding them is the point
+
     def _id(self, row: Row) -> str:
         return f"{self._names[Path(row.file)]}:{row.line}"
 

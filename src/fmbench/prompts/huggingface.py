@@ -58,13 +58,21 @@ class HuggingFace(RowSource):
     def _id(self, row: Row) -> str:
         return f"{self.split_name}:{row.line}"
 
+    def _find(self) -> None:
+        _library()
+
     def _loaded(self) -> Any:
-        try:
-            from datasets import load_dataset  # pyright: ignore[reportMissingImports]  # noqa: PLC0415 - an extra
-        except ImportError:
-            raise ConfigError('huggingface needs the extra "datasets": pip install "fmbench-harness[datasets]"') from None
+        load_dataset = _library()
         try:
             return load_dataset(self.id, self.subset, split=self.split_name, revision=self.revision, streaming=True)
         except Exception as error:
             told = str(error).strip().partition("\n")[0][:300] or type(error).__name__
             raise ConfigError(f"huggingface: {self.id} cannot be loaded: {told}") from error
+
+
+def _library() -> Any:
+    try:
+        from datasets import load_dataset  # pyright: ignore[reportMissingImports]  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise ConfigError('huggingface needs the extra "datasets": pip install "fmbench-harness[datasets]"') from None
+    return load_dataset

@@ -127,6 +127,18 @@ class RowSource:
         """Whether nothing can be drawn before there is a tokenizer, which an endpoint may bring along."""
         return self.tokens is not None and self.tokenizer is None
 
+    def check(self) -> None:
+        """Look for what is missing without reading the rows.
+
+        Raises:
+            ConfigError: the filters make no sense, or a template or a file is not there.
+        """
+        self._check_span()
+        templates = self.template.values() if isinstance(self.template, Mapping) else (self.template,)
+        for template in templates:
+            load_template(template, self.fields, also=(LANGUAGE, CONVERSATION))
+        self._find()
+
     def counted_by(self, tokenizer: Tokenizer) -> Self:
         """The same prompts, counted by ``tokenizer`` unless this source has one of its own."""
         return self if self.tokenizer is not None else self._with(tokenizer=tokenizer)
@@ -197,12 +209,17 @@ class RowSource:
         logger.info("%s: %d prompts%s", self.name or type(self).__name__.lower(), len(prompts), reasons)
         return prompts, told
 
-    def _check(self) -> None:
-        if self.tokens is None:
-            return
-        if self.tokens[0] > self.tokens[1]:
+    def _find(self) -> None:
+        """Find what the rows come from."""
+        raise NotImplementedError
+
+    def _check_span(self) -> None:
+        if self.tokens is not None and self.tokens[0] > self.tokens[1]:
             raise ConfigError(f"tokens={self.tokens}: the least must not be above the most; turn them round")
-        if self.tokenizer is None:
+
+    def _check(self) -> None:
+        self._check_span()
+        if self.tokens is not None and self.tokenizer is None:
             raise ConfigError(f"tokens={self.tokens} needs a tokenizer to count with: give tokenizer=")
 
     def _read(self, spans: Sequence[Span] | None) -> _Reading:

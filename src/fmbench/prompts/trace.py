@@ -97,6 +97,17 @@ class Trace:
         """The same requests in the count of ``tokenizer``, unless this source has one of its own."""
         return self if self.tokenizer is not None else replace(self, tokenizer=tokenizer)
 
+    def check(self) -> None:
+        """Look for the files without reading them.
+
+        Raises:
+            ConfigError: there are none.
+        """
+        self._files()
+
+    def _files(self) -> list[Path]:
+        return find_files([self.paths] if isinstance(self.paths, str | Path) else list(self.paths), ENDINGS)
+
     @cached_property
     def _chosen(self) -> tuple[list[_Request], Mapping[str, int]]:
         requests = sorted(self._requests(), key=lambda request: request.at_seconds)
@@ -118,7 +129,7 @@ class Trace:
         return kept, told
 
     def _requests(self) -> Iterator[_Request]:
-        for file in find_files([self.paths] if isinstance(self.paths, str | Path) else list(self.paths), ENDINGS):
+        for file in self._files():
             for row in read_rows(file):
                 if isinstance(row, RowError):
                     raise row
