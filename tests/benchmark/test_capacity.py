@@ -123,6 +123,13 @@ def test_a_rate_is_not_searched_where_one_request_at_a_time_is_too_slow(tmp_path
     assert len(Result.load(tmp_path / "r").experiments) == 1
 
 
+def test_a_rate_is_not_searched_where_every_request_alone_fails(tmp_path, benchmark_on):
+    capacity = benchmark_on(Stamped(1, fail=True)).find_capacity(LIMIT, over="poisson", directory=tmp_path / "r")
+    [answer] = capacity.answers
+    assert (answer.standing, answer.load) == ("unknown", None)
+    assert "requests all failed" in answer.sentence
+
+
 def test_a_highest_rate_may_be_named(tmp_path, benchmark_on):
     search = benchmark_on(Stamped(1)).find_capacity(
         SLO(latency_p95_seconds=30), over=Poisson, start=1000.0, most=2000.0, max_requests=2_000, directory=tmp_path / "r"

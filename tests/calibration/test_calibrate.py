@@ -20,7 +20,7 @@ LENIENT, STRICT = Budget(median_seconds=60, p99_seconds=60, coalesced_share=1), 
 @pytest.fixture(scope="module")
 def calibration(tmp_path_factory):
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
-    made = calibrate(tmp_path_factory.mktemp("calibration") / "r", streams=(1, 4), seconds=0.5, flood_seconds=0.2)
+    made = calibrate(tmp_path_factory.mktemp("calibration") / "r", streams=(1, 4), seconds=0.5, flood_seconds=0.5)
     assert cores is None or os.sched_getaffinity(0) == cores
     return made
 

@@ -102,7 +102,6 @@ def test_a_calm_closed_load_is_not_doubted(measured):
 def test_a_calm_open_load_has_no_queue_that_grows(measured):
     experiment = measured(ConstantRate(100, requests=150))
     assert check_of(experiment, "growing_queue").verdict != "fail"
-    assert check_of(experiment, "achieved_rate").verdict == "pass"
 
 
 def test_too_few_requests_are_flagged(measured):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anyio import to_thread
 
@@ -16,6 +16,9 @@ from fmbench.errors import ConfigError
 from fmbench.interfaces import Endpoint
 from fmbench.load import Concurrency, ConstantRate, Load, Poisson
 from fmbench.result import Result
+
+if TYPE_CHECKING:
+    from fmbench.metrics.sample import Sample
 
 __all__ = ["Hunt", "Searcher", "Wanted", "hunted", "kind_of"]
 
@@ -208,7 +211,16 @@ class Searcher(Conductor):
         self._file.document["capacity"]["answers"] = [answer.as_dict() for answer in self.answers()]
         self._file.save()
         experiment = next(one for one in Result.load(self._file.directory).experiments if one.name == name)
-        return trial_of(experiment.tps or 0.0 if level is None else level, experiment.sample(), self._wanted.slo)
+        sample = experiment.sample()
+        return trial_of(_pace(sample) if level is None else level, sample, self._wanted.slo)
+
+
+def _pace(sample: Sample) -> float:
+    """How many requests a second went one after another, failed ones too; NaN where none did."""
+    if not sample.due.any():
+        return math.nan
+    first, last = sample.numbers("due_ns")[sample.due].min(), sample.numbers("end_ns")[sample.due].max()
+    return float(sample.due.sum() / max(last - first, 1) * 1e9)
 
 
 def hunted(asked: Sequence[Asked]) -> list[Asked]:

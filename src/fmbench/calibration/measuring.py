@@ -26,7 +26,7 @@ SECONDS = 4.0
 TOKENS = 32
 FLOOD_SECONDS = 3.0
 FLOOD_STREAMS = 64
-FLOOD_TOKENS = 512
+FLOOD_TOKENS = 128
 PACED, FLOOD = "paced", "flood"
 NEARLY_ALL = 0.9
 """A client that uses so much of a core is the limit; below, the truth server is."""
@@ -45,12 +45,12 @@ class Capacity:
 
     Args:
         what: ``requests`` (unstreamed, one token each) or ``tokens`` (streamed).
-        per_second: How many a second.
+        per_second: How many a second; ``None`` where it was measured for too short a time to tell.
         client_cores: How much of a core the measuring process used.
     """
 
     what: str
-    per_second: float
+    per_second: float | None
     client_cores: float | None
 
     @property
@@ -63,7 +63,7 @@ class Capacity:
     @property
     def per_core(self) -> float | None:
         """How many a whole core would take, were the server no limit: as measured, by the share of the core used."""
-        return None if not self.client_cores else self.per_second / self.client_cores
+        return self.per_second / self.client_cores if self.per_second is not None and self.client_cores else None
 
     def as_dict(self) -> dict[str, Any]:
         """Its figures for JSON."""
@@ -167,7 +167,7 @@ def _name(streams: int) -> str:
 
 def _capacity(experiment: Experiment, used: dict[str, float]) -> Capacity:
     rate = experiment.tps if experiment.name == "requests" else experiment.output_throughput
-    return Capacity(what=experiment.name, per_second=rate or 0.0, client_cores=used.get(experiment.name))
+    return Capacity(what=experiment.name, per_second=rate, client_cores=used.get(experiment.name))
 
 
 def _cores_used(directory: Path) -> dict[str, float]:

@@ -64,7 +64,8 @@ def _show(calibration: Calibration, page: Path) -> None:
         whole = "" if one.per_core is None else f", about {one.per_core:,.0f} for a whole core"
         limit = "" if one.limited_by is None else f" (the limit was the {one.limited_by}{whole})"
         kind = "unstreamed requests" if one.what == "requests" else "streamed tokens"
-        console.print(f"{kind} a second: {one.per_second:,.0f}{limit}", soft_wrap=True)
+        rate = "not known: measured for too short a time" if one.per_second is None else f"{one.per_second:,.0f}"
+        console.print(f"{kind} a second: {rate}{limit}", soft_wrap=True)
     console.print(f"\n{headline(calibration)}\nThe page: {page}", soft_wrap=True)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 import re
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
@@ -21,7 +20,7 @@ from fmbench.errors import ConfigError
 from fmbench.plugins import DEPLOYERS, INVOKERS, PROMPT_SOURCES, REPORTERS
 from fmbench.types import Parameters
 
-__all__ = ["load_config"]
+__all__ = ["benchmark_of"]
 
 SEEDS = "inference_parameters"
 """A file with this key has the form that the project's seed describes."""
@@ -35,14 +34,9 @@ SPLIT = "split"
 Reader = Callable[[Node], Any]
 
 
-def load_config(path: str | os.PathLike[str]) -> Benchmark:
-    """Read a configuration. Relative paths in it are relative to its folder.
-
-    Raises:
-        ConfigError: something is wrong; the message begins with ``FILE:LINE``.
-        PluginError: an adapter it names cannot be imported.
-    """
-    document = read_document(Path(path).expanduser())
+def benchmark_of(path: Path) -> Benchmark:
+    """What a configuration describes; raises as ``load_config``."""
+    document = read_document(path)
     entries = dict(document.items())
     readers = _readers(Benchmark, _READERS)
     given: dict[str, Any] = {"name": document.file.stem}

@@ -49,8 +49,8 @@ class RecordedLog:
         """
         places = self._places().get(experiment)
         for batch in self._at(places) if places else ():
-            names = batch.column("experiment").dictionary_encode()
-            yield batch if len(names.dictionary) == 1 else batch.filter(_where(names, experiment))
+            names = batch.column("experiment").to_pylist()
+            yield batch if names.count(experiment) == len(names) else batch.filter(_where(names, experiment))
 
     def parts(self, experiment: str) -> Iterator[pa.RecordBatch]:
         """An experiment's records without their texts, in batches of some megabytes, however they were appended.
@@ -82,7 +82,7 @@ class RecordedLog:
                         if first in taken:
                             continue
                         taken.add(first)
-                    for name in batch.column("experiment").dictionary_encode().dictionary.to_pylist():
+                    for name in dict.fromkeys(batch.column("experiment").to_pylist()):
                         self._found.setdefault(name, []).append((path, place))
         return self._found
 
@@ -119,12 +119,12 @@ def _scanned(path: Path) -> Iterator[tuple[int, pa.RecordBatch]]:
             yield place, batch
 
 
-def _where(names: pa.DictionaryArray, experiment: str) -> pa.BooleanArray:
+def _where(names: list[str], experiment: str) -> pa.BooleanArray:
     """Which rows are an experiment's; without pyarrow's comparison, which imports pandas."""
     import numpy as np  # noqa: PLC0415 - numpy starts threads
     import pyarrow as pa  # noqa: PLC0415 - `import fmbench` stays light
 
-    mine = [place == names.dictionary.to_pylist().index(experiment) for place in names.indices.to_pylist()]
+    mine = [name == experiment for name in names]
     return pa.Array.from_buffers(pa.bool_(), len(mine), [None, pa.py_buffer(np.packbits(mine, bitorder="little"))])
 
 

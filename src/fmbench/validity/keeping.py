@@ -118,9 +118,10 @@ def achieved_rate(subject: Subject) -> Check | None:
     # A request due in the last moment may be sent a moment later: that is no matter of the rate.
     end_ns = max(end for _, end in sample.windows) + GRACE * seconds * 1e9
     sent = int((sample.due & (sample.numbers("sent_ns") <= end_ns)).sum())
-    done = tps(sample).value or 0.0
+    done = tps(sample)
+    completed = f"{done.value:.4g} completed" if done.value is not None else f"completed not known ({done.reason})"
     asked = subject.load.get("per_second")
-    rates = f"{offered / seconds:.4g} offered, {sent / seconds:.4g} sent, {done:.4g} completed"
+    rates = f"{offered / seconds:.4g} offered, {sent / seconds:.4g} sent, {completed}"
     finding = f"requests a second: {rates}" if asked is None else f"requests a second: {asked:g} asked for, {rates}"
     if asked is not None and sample.groups("session") is not None:
         finding = f"{asked:g} sessions a second were asked for; requests a second: {rates}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.polynomial import legendre
 from numpy.typing import NDArray
 
 __all__ = ["CRITICAL", "LEAST", "drift", "moves", "rise", "slope"]
@@ -36,7 +35,7 @@ def drift(values: Series) -> float:
     batches = min(len(values), _BATCHES)
     edges = np.linspace(0, len(values), batches + 1).astype(np.int64)
     means = np.add.reduceat(_ranks(values), edges[:-1]) / np.diff(edges)
-    basis, _ = np.linalg.qr(legendre.legvander(np.linspace(-1, 1, batches), 1 + _COMPARISONS))
+    basis, _ = np.linalg.qr(np.vander(np.linspace(-1, 1, batches), 2 + _COMPARISONS, increasing=True))
     shares = (basis * np.sign(basis[-1])).T @ means
     usual = float(np.sqrt(np.mean(shares[2:] ** 2)))
     # A series that never changes has no share at all, but for the rounding of its mean.
