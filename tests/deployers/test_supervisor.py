@@ -11,7 +11,7 @@ import pytest
 
 from fmbench.deployers.serving import SUPERVISOR
 
-SLEEPER = "import time; print('up', flush=True); time.sleep(600)"
+SLEEPER = "import os, time; os.write(1, b'up\\n'); time.sleep(600)"
 STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEPER}"
 # A server whose worker leaves its group and session, as daemons do, and is not its child any more.
 DAEMONS = f"""
@@ -19,7 +19,7 @@ import os, subprocess, sys
 if not os.fork():
     os.setsid()
     if not os.fork():
-        print(os.getpid(), flush=True)
+        os.write(1, b'%d\\n' % os.getpid())
         exec({SLEEPER.replace("up", "daemon")!r})
     os._exit(0)
 os.wait()
