@@ -170,7 +170,7 @@ def test_what_is_kept_is_found_by_its_tags_and_deleted_by_a_fresh_process(aws, t
     async def clean():
         [found] = await find_tagged(run_id="run-kept")
         assert found.usd_per_hour == 7.09
-        assert found.tags["fmbench:owner"] == "me"
+        assert (found.tags["fmbench:owner"], found.tags["fmbench:keep"]) == ("me", "true")
         assert await delete_deployment({**found.handle, "run": "another"}), "what is another run's is nothing of this one"
         assert len(standing(aws)) == 3
         assert await delete_deployment(found.handle)

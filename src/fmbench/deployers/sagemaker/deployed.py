@@ -33,6 +33,8 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 Timeout = Annotated[int, Field(ge=60, le=3600)]
 """Seconds, as SageMaker takes them."""
+KEEP_TAG = "fmbench:keep"
+"""Of what its user wants to stand when the run is over."""
 LONGEST_NAME = 63
 NO_COMPILE_TIME = "AWS tells only when the endpoint was in service; the container's own log would tell it"
 
@@ -134,7 +136,8 @@ class Deployed(Priced):
         async with aws_in(self.region) as aws:
             account, role = await account_and_role(aws, self.role)
             logger.info("%s: region %s, role %s", self.label, aws.region, role)
-            made = plan(await self._checked(aws), name=self._resource_name(run), role=role, tags=run.tags)
+            tags = {**run.tags, **({KEEP_TAG: "true"} if self.keep else {})}
+            made = plan(await self._checked(aws), name=self._resource_name(run), role=role, tags=tags)
             price = self._price_facts(await price_of(aws, self.instance_type))
             hourly = price.get("usd_per_hour")
             rate = None if hourly is None else hourly * self.instance_count
