@@ -394,3 +394,15 @@ def test_a_deployers_invoker_may_be_a_registered_name(tmp_path, prompts):
         Benchmark(deployers=ExistingEndpoint("http://x", invoker="openia"), prompts=prompts, loads=Concurrency(1, requests=2))
     own = Benchmark(deployers=deployer, prompts=prompts, loads=Concurrency(1, requests=2), invoker=OpenAI(stream=False))
     assert own._asked[0].invoker == OpenAI(stream=False)
+
+
+def test_loads_of_one_name_are_told_apart_by_what_differs(here, prompts):
+    loads = [
+        Concurrency(2),
+        Concurrency(2, seconds=5),
+        ConstantRate(3, seconds=5),
+        ConstantRate(3, seconds=5, max_concurrency=4),
+    ]
+    rows = Benchmark(deployers=here(name="d"), prompts=prompts, loads=loads).plan().rows
+    told = ["d, concurrency 2", "d, concurrency 2, seconds=5", "d, 3/s", "d, 3/s, max_concurrency=4"]
+    assert [row.experiment for row in rows] == told

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from itertools import product
 from typing import Any
 
@@ -121,9 +121,10 @@ def name_cases(
         raise ConfigError("cases is empty: give at least one")
     many_sets = len(sets.named) > 1
     varied = _varied([case.parameters for case, *_ in parts if isinstance(case.parameters, Parameters)])
+    loads = [case.load for case, *_ in parts if is_dataclass(case.load)]
     asked = [
         Asked(
-            name=case.name or _name(case, deployment, prompts if many_sets else None, varied),
+            name=case.name or _name(case, deployment, prompts if many_sets else None, varied, loads),
             deployment=deployment,
             prompts=prompts,
             load=_checked(case.load, Load, "loads"),
@@ -171,8 +172,15 @@ def _varied(several: Sequence[Parameters]) -> tuple[str, ...]:
     return tuple(name for name in names if len({repr(getattr(one, name)) for one in several}) > 1)
 
 
-def _name(case: Case, deployment: Deployment, prompts: PromptSet | None, told: Sequence[str]) -> str:
+def _name(case: Case, deployment: Deployment, prompts: PromptSet | None, told: Sequence[str], loads: Sequence[Any]) -> str:
     words = [deployment.name, *([prompts.name] if prompts else []), str(case.load)]
+    if rivals := [load for load in loads if str(load) == str(case.load) and load != case.load]:
+        names = [part.name for part in fields(rivals[0])]
+        words += [
+            f"{name}={own}"
+            for name in names
+            if (own := getattr(case.load, name)) is not None and any(getattr(rival, name) != own for rival in rivals)
+        ]
     if told:
         words.append(" ".join(f"{name}={value}" for name in told if (value := getattr(case.parameters, name)) is not None))
     return ", ".join(words)

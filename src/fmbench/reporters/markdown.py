@@ -26,7 +26,7 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~])")
 @checked
 @dataclass(frozen=True)
 class Markdown:
-    """Writes ``report.md``: the answer, how far to trust it, the summary, the cost, what failed."""
+    """Writes ``report.md``: validity, the answer, how far to trust it, the summary, the cost, what failed."""
 
     def report(self, result: Result, directory: Path) -> list[Path]:
         directory.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,9 @@ def _plain(text: object) -> str:
 def _lines(result: Result) -> Iterator[str]:
     yield from (f"# {_plain(result.name)}{' (simulated)' if result.simulated else ''}", "")
     yield from (f"Measured {_plain(result.started_at)}; the run is {_plain(result.state)}.", "")
-    answer = answer_of(result)
+    answer, trust = answer_of(result), trust_in(result)
+    if trust.verdict:
+        yield from (f"Validity: **{trust.verdict}**. {trust.sentence}", "")
     yield from (f"**{_plain(answer.sentence)}**", "")
     yield from _table(answer.evidence)
     if answer.remark:
@@ -51,7 +53,7 @@ def _lines(result: Result) -> Iterator[str]:
     if prices := prices_changed(result):
         yield from (_plain(prices), "")
     yield from _evidence(answer, result)
-    yield from _trust(trust_in(result))
+    yield from _trust(trust)
     yield from ("## Summary", "")
     yield from _table(summary_table(result)) if result.experiments else ("The run has no experiment.", "")
     yield from _cost(result)
