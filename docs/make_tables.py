@@ -13,7 +13,9 @@ from pathlib import Path
 
 import click
 
+from fmbench import PriceBook
 from fmbench.cli.main import commands
+from fmbench.deployers.sagemaker.catalogue import known_images, known_instances
 from fmbench.metrics import METRICS, RULES
 from fmbench.result import SUMMARY
 from fmbench.simulator.aws import CONTROL_KINDS, RUNTIME_KINDS
@@ -95,6 +97,37 @@ def offline_speeds() -> Iterator[str]:
     )
 
 
+def prices() -> Iterator[str]:
+    """The price book."""
+    rows = PriceBook.shipped().rows()
+    notes = (f"{one.source}; {one.note}" if one.note else str(one.source) for one in rows)
+    told = ((one.region, f"`{one.instance_type}`", f"{one.usd_per_hour:g}", str(one.retrieved)) for one in rows)
+    agreed = ("yes" if one.verified else "no" for one in rows)
+    yield from table(
+        ("region", "instance type", "USD an hour", "read on", "a second source agrees", "where"),
+        ((*four, second, note) for four, second, note in zip(told, agreed, notes, strict=True)),
+    )
+
+
+def images() -> Iterator[str]:
+    """The images that are known."""
+    yield from table(
+        ("engine", "for", "image", "where it was read"),
+        ((one["engine"], one["accelerator"], f"`{one['repository']}:{one['tag']}`", one["source"]) for one in known_images()),
+    )
+
+
+def instances() -> Iterator[str]:
+    """Instance types with accelerators."""
+    yield from table(
+        ("instance type", "accelerator", "GPUs or NeuronCores", "tensor-parallel degrees"),
+        (
+            (f"`{one.name}`", one.device, str(one.cores), ", ".join(map(str, one.degrees)) or "those that divide it")
+            for one in known_instances()
+        ),
+    )
+
+
 TABLES: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
     "metrics": ("metrics.md", metrics),
     "checks": ("validity.md", checks),
@@ -102,6 +135,9 @@ TABLES: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
     "commands": ("command-line.md", command_line),
     "offline-faults": ("offline-aws.md", offline_faults),
     "offline-speeds": ("offline-aws.md", offline_speeds),
+    "prices": ("sagemaker.md", prices),
+    "images": ("sagemaker.md", images),
+    "instances": ("sagemaker.md", instances),
 }
 
 

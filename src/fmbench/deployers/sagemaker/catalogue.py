@@ -21,6 +21,8 @@ __all__ = [
     "engine_of_image",
     "image_uri",
     "instance",
+    "known_images",
+    "known_instances",
 ]
 
 Accelerator = Literal["gpu", "neuron", "cpu"]
@@ -122,6 +124,17 @@ def accelerator_of_image(image: str) -> Accelerator | None:
 def ami_version(image: str, kind: Instance) -> str | None:
     """The ``InferenceAmiVersion`` that an image needs on an instance type; ``None`` for SageMaker's own choice."""
     return CUDA_13_AMI if "cu130" in image.rpartition("/")[2] and kind.family in CUDA_13_FAMILIES else None
+
+
+def known_instances() -> tuple[Instance, ...]:
+    """Every instance type with accelerators."""
+    return tuple(instance(name) for name in _instances()["types"])
+
+
+def known_images() -> tuple[Mapping[str, str], ...]:
+    """Every image, the newest of an engine first: ``engine, accelerator, version, repository, tag, source``."""
+    table = _images()
+    return tuple({**one, "source": table["sources"][one["source"]]} for one in table["images"])
 
 
 @cache
