@@ -65,7 +65,7 @@ def bare(session: nox.Session) -> None:
 @nox.session
 def examples(session: nox.Session) -> None:
     """Every example runs: the scripts, the notebook, and the stranger's package with its own tests."""
-    install_wheel(session, "[local]")
+    install_wheel(session, "[local,aws]")
     session.install(*group("examples"), "./examples/stranger")
     session.run("python", "-m", "pytest", "-q", "examples", *session.posargs)
 
