@@ -78,7 +78,7 @@ def main(folder: str) -> None:
                 max_new_tokens=25, temperature=0.1, top_p=0.92, top_k=120, do_sample=True, truncate="at-prompt-token-length"
             ),
             warmup=WARMUP,
-            reporters=["csv", "html"],
+            reporters=["csv", "markdown"],  # `fmbench report FOLDER/run` makes the page, with every chart
             max_usd=25,
         )
         result = benchmark.run(here / "run")
