@@ -1,5 +1,12 @@
 """Every fault of the control plane, as the real boto3 sees it."""
 
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError
 
@@ -120,6 +127,14 @@ def test_an_endpoint_may_not_be_seen_at_first(aws, deployed):
     one.settled()
 
 
+def test_credentials_may_expire(aws, client):
+    aws.fault("expired", times=2)
+    assert code_of(client().list_models) == ("ExpiredTokenException", 403)
+    runtime = client("sagemaker-runtime")
+    assert code_of(runtime.invoke_endpoint, EndpointName="x", Body=b"{}") == ("ExpiredTokenException", 403)
+    assert code_of(runtime.invoke_endpoint, EndpointName="x", Body=b"{}")[0] == "ValidationError"
+
+
 def test_every_call_is_on_record_with_its_outcome(aws, deployed):
     one = deployed()
     aws.fault("throttle", operation="CreateEndpoint", name=one.name)
@@ -127,3 +142,45 @@ def test_every_call_is_on_record_with_its_outcome(aws, deployed):
     one.create()
     events = [(event["operation"], event["error"]) for event in aws.state()["events"] if event["name"] == one.name]
     assert events[-2:] == [("CreateEndpoint", "ThrottlingException"), ("CreateEndpoint", None)]
+    assert "Boto3" in aws.state()["events"][-1]["user_agent"]
+
+
+WAITS = """
+import os, sys, time
+from fmbench.simulator.aws import OfflineAWS
+with OfflineAWS() as aws:
+    print(aws.url, flush=True)
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        print(len(aws.resources()), flush=True)  # it still answers
+"""
+
+
+def is_up(url):
+    try:
+        socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=1).close()
+    except ConnectionError:
+        return False
+    return True
+
+
+def test_ctrl_c_is_for_its_clients_and_it_ends_with_whoever_started_it():
+    process = subprocess.Popen([sys.executable, "-c", WAITS], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    url = process.stdout.readline().strip()
+    os.killpg(process.pid, signal.SIGINT)
+    out, _ = process.communicate(timeout=30)
+    assert (process.returncode, out) == (0, "0\n")
+    assert not is_up(url)
+
+
+def test_it_does_not_outlive_a_parent_that_is_killed():
+    process = subprocess.Popen([sys.executable, "-c", WAITS], stdout=subprocess.PIPE, text=True)
+    url = process.stdout.readline().strip()
+    assert is_up(url)
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 30
+    while is_up(url):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -172,6 +172,23 @@ def test_faults_that_are_a_status(aws, up, invoke, stream, kind):
     invoke(name, INPUTS)
 
 
+def test_a_request_can_ask_for_its_own_fault(client, up):
+    runtime, name = client("sagemaker-runtime"), up()
+    wanted = []
+    runtime.meta.events.register(
+        "before-sign", lambda request, **_: wanted and request.headers.add_header("X-Fmbench-Fault", wanted.pop()), "asks"
+    )
+    try:
+        for fault, code in (("503", "ServiceUnavailable"), ("nonsense", "ValidationError")):
+            wanted.append(fault)
+            told = error_of(runtime.invoke_endpoint, EndpointName=name, Body=json.dumps(INPUTS))
+            assert told["Error"]["Code"] == code
+        wanted.append("none")
+        runtime.invoke_endpoint(EndpointName=name, Body=json.dumps(INPUTS))["Body"].read()
+    finally:
+        runtime.meta.events.unregister("before-sign", unique_id="asks")
+
+
 BROKEN = {
     "error_event": (EventStreamError, "ModelStreamError"),
     "internal_stream": (EventStreamError, "InternalStreamFailure"),

@@ -13,6 +13,7 @@ from fmbench.simulator import faults as plain
 __all__ = ["CONTROL_KINDS", "RUNTIME_KINDS", "Fault", "Mischief"]
 
 CONTROL_KINDS: dict[str, str] = {
+    "expired": "any request, invocations too, is refused: ExpiredTokenException, status 403",
     "throttle": "the call is refused: ThrottlingException, Rate exceeded",
     "denied": "the call is refused: AccessDeniedException",
     "internal": "the call fails: InternalFailure, status 500",

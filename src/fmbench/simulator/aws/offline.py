@@ -62,7 +62,10 @@ class OfflineAWS:
     def __enter__(self) -> Self:
         command = [sys.executable, "-P", "-m", "fmbench.simulator.aws.child"]
         pipe = subprocess.PIPE
-        self._process = process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)  # noqa: S603 - this Python
+        # In a session of its own: Ctrl-C is for the clients, who have to delete what they made here.
+        self._process = process = subprocess.Popen(  # noqa: S603 - this Python
+            command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+        )
         assert process.stdin is not None  # noqa: S101 - asked for above
         assert process.stdout is not None  # noqa: S101 - the same
         process.stdin.write(as_line(self.options))

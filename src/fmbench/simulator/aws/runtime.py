@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from fmbench import ConfigError
 from fmbench.simulator.aws.account import Account, Resource
 from fmbench.simulator.aws.dialects import BadInput, dialect_of, understood
 from fmbench.simulator.aws.mischief import RUNTIME_KINDS
@@ -18,7 +17,7 @@ from fmbench.simulator.aws.replies import Container, Reply
 from fmbench.simulator.aws.signed import Caller
 from fmbench.simulator.aws.speeds import Served, served
 from fmbench.simulator.connection import Connection, Incoming
-from fmbench.simulator.faults import FAULT_HEADER, Faults
+from fmbench.simulator.faults import FAULT_HEADER
 from fmbench.simulator.flights import Flight, Flights
 from fmbench.simulator.formats import Asked
 from fmbench.simulator.truth import TruthLog
@@ -149,12 +148,9 @@ class Runtime:
 
     def _fault(self, incoming: Incoming, endpoint: Resource) -> str | None:
         asked = incoming.headers.get(FAULT_HEADER)
-        if asked is not None and asked not in RUNTIME_KINDS:
-            try:
-                return Faults().of(0, asked)
-            except ConfigError as error:
-                raise AwsError("ValidationError", str(error)) from None
         if asked is not None:
-            return asked
+            if asked not in {*RUNTIME_KINDS, "none"}:
+                raise AwsError("ValidationError", f"{FAULT_HEADER}: there is no {asked!r}")
+            return None if asked == "none" else asked
         struck = self._account.mischief.strikes(*RUNTIME_KINDS, name=endpoint.name, instance_types=list(endpoint.instances))
         return None if struck is None else struck.kind

@@ -90,7 +90,7 @@ class OfflineServer:
             return
         invoked = PATH.fullmatch(path)
         try:
-            caller = verified(incoming, self._keys, self._account.now())
+            caller = self._caller(incoming)
             if invoked is not None and incoming.method == "POST":
                 self._runtime.invoke(connection, incoming, caller, invoked[1], events=invoked[2] is not None)
                 return
@@ -108,6 +108,7 @@ class OfflineServer:
         language, late = language_of(incoming), None
         event: dict[str, Any] = {"at": self._account.now(), "operation": "", "region": caller.region}
         event |= {"access_key": caller.access_key, "name": "", "error": None}
+        event["user_agent"] = incoming.headers.get("user-agent", "")
         self._account.events.append(event)
         try:
             asked = language.read(incoming)
@@ -126,6 +127,12 @@ class OfflineServer:
             asyncio.get_running_loop().call_later(late.seconds, _send, connection, reply, incoming.keep_alive)
         else:
             _send(connection, reply, incoming.keep_alive)
+
+    def _caller(self, incoming: Incoming) -> Caller:
+        caller = verified(incoming, self._keys, self._account.now())
+        if self._account.mischief.strikes("expired") is not None:
+            raise AwsError("ExpiredTokenException", "The security token included in the request is expired", 403)
+        return caller
 
     def _refuse_on_purpose(self, operation: str, name: str) -> None:
         struck = self._account.mischief.strikes("throttle", "denied", "internal", name=name, operation=operation)
