@@ -86,6 +86,13 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def jumpstart(session: nox.Session) -> None:
+    """Our plans for JumpStart's models beside what the ``sagemaker`` SDK itself sends. Takes 300 MB."""
+    session.install("-e", ".[aws]", "sagemaker==2.257.7")
+    session.run("python", "tests/sdk/jumpstart_plans.py", *session.posargs)
+
+
+@nox.session(default=False)
 def performance(session: nox.Session) -> None:
     """What the instrument must reach, measured beside a named peer: the table of docs/instrument.md. Needs a C compiler."""
     install_wheel(session)
