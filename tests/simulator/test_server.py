@@ -158,6 +158,7 @@ def test_the_model_ends_by_itself_unless_told_to_ignore_that(serving):
         ("GET", "/v1/completions", b"", 405, "takes POST, not GET"),
         ("POST", "/v2/none", b"{}", 404, "there is no /v2/none here"),
         ("POST", "/v1/completions", b"{oops", 400, "the body is not JSON"),
+        ("POST", "/v1/completions", b'{"prompt": "a", "max_tokens": "abc"}', 400, "max_tokens must be a whole number"),
         ("POST", "/v1/completions", b"[]", 400, "the body is not a JSON object"),
         ("POST", "/v1/completions", b'{"prompt": "x", "max_tokens": 900}', 400, "1 + 900 tokens are more than the 800"),
     ],
@@ -289,8 +290,9 @@ def test_what_comes_from_it_is_labelled(tmp_path):
     [
         ({"service": "odd"}, "service must be one of batching, fixed, queueing"),
         ({"service": {"fixed": {"odd": 1}}}, "fixed has no 'odd'"),
+        ({"service": "queueing"}, "Simulator: service: queueing needs service_seconds"),
+        ({"core": 4096}, "there is no processor 4096"),
         ({"service": {"batching": {"batch_limit": 0}}}, "batch_limit must be a whole number of 1 or more"),
-        ({"service": "queueing"}, "queueing: .*service_seconds"),
         ({"faults": {"odd": 0.1}}, "there is no 'odd'"),
     ],
 )

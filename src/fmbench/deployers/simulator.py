@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import field
@@ -58,13 +59,20 @@ class Simulator(Priced):
     ready_seconds: PositiveFloat = field(default=30.0, kw_only=True)
     core: NonNegativeInt | None = field(default=None, kw_only=True)
 
+    @field_validator("core")
+    @classmethod
+    def _is_here(cls, core: int | None) -> int | None:
+        if core is not None and core >= (count := os.cpu_count() or 1):
+            raise ValueError(f"there is no processor {core}: the last one is {count - 1}")
+        return core
+
     @field_validator("service")
     @classmethod
     def _is_a_model(cls, service: Any) -> Any:
         try:
             return model_of(service)
         except ConfigError as error:
-            raise ValueError(str(error)) from None
+            raise ValueError(str(error).removeprefix("service: ")) from None
 
     @field_validator("faults")
     @classmethod

@@ -141,6 +141,8 @@ def model_of(spec: Any) -> ServiceModel:
     for field in given:
         if field not in known:
             raise ConfigError(f"service: {name} has no {field!r}; it has {', '.join(known)}")
+    if missing := [field.name for field in fields(kind) if field.default is field.default_factory and field.name not in given]:
+        raise ConfigError(f"service: {name} needs {' and '.join(missing)}")
     try:
         return kind(**given)
     except TypeError as error:

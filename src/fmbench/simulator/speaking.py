@@ -107,6 +107,8 @@ def understood(method: str, path: str, raw: bytes, *, natural: int | None) -> tu
             raise NotUnderstood(speaker.error(400, f"the body has none of {', '.join(CONTAINER)}"), 400)
         speaker = Speaker(found, envelope)
     streamed = bool(body.get("stream")) if streams is None else streams
+    if (wrong := _wrong_length(body)) is not None:
+        raise NotUnderstood(speaker.error(400, wrong), 400)
     return speaker, _asked(body, speaker.form, streamed=streamed, natural=natural)
 
 
@@ -122,11 +124,25 @@ def _place(path: str) -> tuple[Envelope, Format, bool | None]:
     return PLAIN, form, streams
 
 
-def _asked(body: Mapping[str, Any], form: Format, *, streamed: bool, natural: int | None) -> Asked:
+_LENGTHS = ("max_tokens", "max_completion_tokens", "max_new_tokens")
+
+
+def _options(body: Mapping[str, Any]) -> dict[str, Any]:
     given = body.get("parameters")
-    options = {**body, **(given if isinstance(given, dict) else {})}
-    names = ("max_tokens", "max_completion_tokens", "max_new_tokens")
-    most = next((value for name in names if isinstance(value := options.get(name), int) and value > 0), None)
+    return {**body, **(given if isinstance(given, dict) else {})}
+
+
+def _wrong_length(body: Mapping[str, Any]) -> str | None:
+    for name in _LENGTHS:
+        value = _options(body).get(name)
+        if value is not None and not (type(value) is int and value > 0):
+            return f"{name} must be a whole number above 0, not {value!r}"
+    return None
+
+
+def _asked(body: Mapping[str, Any], form: Format, *, streamed: bool, natural: int | None) -> Asked:
+    options = _options(body)
+    most = next((value for name in _LENGTHS if (value := options.get(name)) is not None), None)
     ends = None if options.get("ignore_eos") else natural
     output = min(filter(None, (most, ends)), default=100)
     stream_options = body.get("stream_options")
