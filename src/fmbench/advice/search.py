@@ -18,6 +18,8 @@ _FAR = 1.5
 _PROBES = 60
 FOUNDED = 9
 """So many requests over the limit, were just as many over it as may be, must stand behind an answer."""
+LONG = 2000
+"""An open load's probe of fewer requests may pass before its queue has shown what it can do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +161,13 @@ class Search:
 
     def _founded(self, trials: Sequence[Trial], found: Estimate) -> bool:
         """Whether enough was seen just below the crossing: a steep response makes an interval narrow from next to nothing."""
+        return _weighed(self._long(trials, found), found.limit) >= FOUNDED
+
+    def _long(self, trials: Sequence[Trial], found: Estimate) -> list[Trial]:
+        """The probes just below the crossing that are long beside what happens in a queue."""
         floor = math.floor(found.middle) if self.whole else found.middle * (1 - 2 * self.tolerance)
-        return _weighed([trial for trial in trials if floor <= trial.load <= found.middle], found.limit) >= FOUNDED
+        near = [trial for trial in trials if floor <= trial.load <= found.middle]
+        return [trial for trial in near if self.whole or trial.requests >= LONG]
 
     def _least_requests(self, load: float) -> int:
         """A closed load's streams each send several, so that they fall out of step."""
@@ -170,7 +177,7 @@ class Search:
 
     def _bracket(self, trials: Sequence[Trial]) -> Probe | Ending | None:
         kept = [trial.load for trial in trials if trial.leans]
-        broken = [trial.load for trial in trials if not trial.leans]
+        broken = _broken(trials)
         if not broken:
             return self._up(max(kept), trials)
         if not kept:
@@ -209,11 +216,11 @@ class Search:
             return self._untried(trials, found) or "found"
         middle = math.log(found.middle)
         reach = (math.log(found.high) - math.log(found.low)) / 2
-        aside = min(0.7 / found.slope, reach, 2 * self.tolerance)
+        aside = min(0.7 / found.slope, reach, 1.5 * self.tolerance)
         below, above = (self._rounded(math.exp(middle + side * aside)) for side in (-1, 1))
         if self.whole and below == above:
             below, above = math.floor(found.middle), math.floor(found.middle) + 1
-        broken = min((trial.load for trial in trials if not trial.leans), default=self.most)
+        broken = min(_broken(trials), default=self.most)
         below, above = max(min(below, broken), self.least), min(above, self.most, self._rounded(broken * (1 + self.tolerance)))
         if self.whole and math.floor(found.middle) >= self.least and not self._founded(trials, found):
             below = above = float(math.floor(found.middle))
@@ -226,11 +233,23 @@ class Search:
         need = sum(near) * ((reach / wanted) ** 2 - 1) / 2
         largest = max(near, default=self.requests)
         if not self._founded(trials, found):
-            need = 4 * largest
+            long = self._long(trials, found)
+            weight, had = _weighed(long, found.limit), sum(trial.requests for trial in long)
+            need = max(4 * largest, LONG) if not weight else 1.2 * had * (FOUNDED / weight - 1)
         return max(self._least_requests(load), largest // 2, min(round(need), 3 * largest))
 
     def _rounded(self, load: float) -> float:
         return float(max(1, round(load))) if self.whole else float(f"{load:.4g}")
+
+
+def _broken(trials: Sequence[Trial]) -> list[float]:
+    """The loads that broke the SLO, but for those that a probe at least as long shows to be kept there or higher up."""
+    kept = [trial for trial in trials if trial.leans]
+    return [
+        trial.load
+        for trial in trials
+        if not trial.leans and not any(one.load >= trial.load and one.requests >= trial.requests for one in kept)
+    ]
 
 
 def _weighed(trials: Sequence[Trial], limit: str) -> float:
