@@ -161,6 +161,20 @@ def test_the_requests_allowed_end_it_with_a_wide_interval_and_say_so():
     assert answer.low <= 10 * 3 / math.log(20) <= answer.high
 
 
+def test_one_short_probe_that_broke_it_by_chance_does_not_keep_the_search_below():
+    usual = steps_at(100.0)
+
+    def respond(load, requests, number):
+        seconds, failed = usual(load, requests, number)
+        unlucky = 50 < load < 100 and requests <= 200  # one in twelve is slow, where one in twenty may be
+        return seconds + 5.0 * (unlucky * (np.arange(requests) % 12 == 5)), failed
+
+    answer, trials = drive(search(whole=False, start=20.0, least=1.0), respond, SLO(**{P95: 1.0}))
+    assert any(not trial.leans for trial in trials if trial.load < 100)
+    assert answer.standing == "found"
+    assert answer.load == pytest.approx(100, rel=0.05)
+
+
 def test_a_queue_that_is_still_building_up_does_not_hold():
     growing = np.linspace(0.1, 0.9, 400)
     still = Values(growing, np.zeros(400, bool))
