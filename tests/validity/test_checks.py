@@ -131,6 +131,27 @@ def test_warm_up_and_unsent_requests_repeat_no_prompt(check_of):
         assert check.verdict == "pass"
 
 
+@pytest.mark.parametrize(("turn", "verdict"), [(2, "pass"), (1, "warn")])
+def test_a_conversations_own_history_may_be_cached_and_its_first_turn_ought_not(check_of, turn, verdict):
+    def change(number):
+        session, place = divmod(number, 3)
+        return {"session": f"s-{session}", "turn": place + 1, "cached_tokens": 25 if place + 1 == turn else 0}
+
+    check = check_of("cached_tokens", 600, change)
+    assert check.verdict == verdict
+    assert check.finding.startswith("the server had 16.7% of the prompt tokens cached, and ")
+
+
+def test_a_session_that_comes_again_repeats_its_prompts(check_of):
+    def change(number):  # each of 100 sessions of three turns comes twice
+        session, place = divmod(number % 300, 3)
+        again = "#2" if number >= 300 else ""
+        return {"session": f"s-{session}{again}", "turn": place + 1, "prompt_id": f"s-{session}-{place}"}
+
+    check = check_of("prompt_repetition", 600, change)
+    assert (check.verdict, check.figure) == ("warn", 0.5)
+
+
 def test_nothing_recorded_is_judged_without_a_number_made_up(make_subject):
     checks = assess([make_subject(0, planned=0)])
     assert {check.name: check.verdict for check in checks} == {

@@ -241,7 +241,8 @@ EXPLAINED: tuple[Explained, ...] = (
     Explained(
         look=checks.cached_tokens,
         name="cached_tokens",
-        limits="Warns above 0, where the server tells.",
+        limits="Warns above 0, where the server tells; of conversations only first turns count, since the rest of a history is "
+        "meant to be cached.",
         why="Prompts from the cache cost no prefill.",
         remedy="Switch prefix caching off, or see that production is like this.",
         proof="tests/validity/test_checks.py::test_each_check_says_from_where_on_it_doubts",

@@ -157,12 +157,17 @@ def prompt_repetition(subject: Subject) -> Check | None:
 def cached_tokens(subject: Subject) -> Check | None:
     """Did the server take prompts from its cache?"""
     sample = subject.sample
-    cached, prompt = (sample.numbers(column)[sample.counted] for column in ("cached_tokens", "prompt_tokens"))
-    told = ~np.isnan(cached) & ~np.isnan(prompt)
+    cached, prompt = (sample.numbers(column) for column in ("cached_tokens", "prompt_tokens"))
+    told = sample.counted & ~np.isnan(cached) & ~np.isnan(prompt)
     if not prompt[told].sum():
         return None
     share = float(cached[told].sum() / prompt[told].sum())
     finding = f"the server had {share:.1%} of the prompt tokens cached"
+    if sample.groups("session") is not None:
+        # What a conversation has said before is meant to be cached; its first turn is a prompt like any other.
+        first = told & (sample.numbers("turn") == 1)
+        share = float(cached[first].sum() / prompt[first].sum()) if prompt[first].sum() else 0.0
+        finding += f", and {share:.1%} of those of first turns"
     remedy = (
         "prompts without a common beginning would take longer: switch prefix caching off, or see that production is like this"
     )
