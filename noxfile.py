@@ -93,6 +93,14 @@ def jumpstart(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def kills(session: nox.Session) -> None:
+    """SIGKILL at twenty random moments, for each of the ways in which what is left is deleted; about six minutes."""
+    install_wheel(session, "[aws]")
+    session.install(*group("test"))
+    session.run("python", "-m", "pytest", "-s", "tests/money", *session.posargs, env={"FMBENCH_KILLS": "20"})
+
+
+@nox.session(default=False)
 def performance(session: nox.Session) -> None:
     """What the instrument must reach, measured beside a named peer: the table of docs/instrument.md. Needs a C compiler."""
     install_wheel(session)

@@ -6,6 +6,7 @@ import json
 import signal
 import threading
 import time
+from contextlib import asynccontextmanager
 
 import anyio
 import pytest
@@ -406,3 +407,29 @@ def test_loads_of_one_name_are_told_apart_by_what_differs(here, prompts):
     rows = Benchmark(deployers=here(name="d"), prompts=prompts, loads=loads).plan().rows
     told = ["d, concurrency 2", "d, concurrency 2, seconds=5", "d, 3/s", "d, 3/s, max_concurrency=4"]
     assert [row.experiment for row in rows] == told
+
+
+def test_a_mistake_found_while_drawing_leaves_the_folder_to_be_used_again(tmp_path, echo):
+    from fmbench.testing import InProcess
+
+    class Logging(InProcess):
+        @asynccontextmanager
+        async def deploy(self, run):
+            (run.directory / "logs").mkdir()
+            (run.directory / "logs" / "server.log").write_text("it listens")
+            async with super().deploy(run) as endpoint:
+                yield endpoint
+
+    def prompts():
+        raise ConfigError("prompts: there are none")
+        yield
+
+    class Source:
+        def __iter__(self):
+            return prompts()
+
+    benchmark = Benchmark(deployers=Logging("logging"), prompts=Source(), loads=Concurrency(1, requests=1), invoker=echo())
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="there are none"):
+            benchmark.run(tmp_path / "r")
+    assert list((tmp_path / "r").iterdir()) == []

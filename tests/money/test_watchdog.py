@@ -15,7 +15,7 @@ import pytest
 from fmbench.journal import Journal
 from fmbench.journal.process import started
 
-KILLS = int(os.environ.get("FMBENCH_KILLS", "3"))
+KILLS = int(os.environ.get("FMBENCH_KILLS", "1"))
 
 
 class Scenes:
@@ -180,3 +180,18 @@ def test_runs_that_create_nothing_have_no_watchdog(tmp_path, paper):
     assert not (tmp_path / "r" / "watchdog.log").exists()
     assert not (tmp_path / "r" / "journal.jsonl").exists()
     assert not (tmp_path / "state").exists()
+
+
+def test_what_no_other_process_could_delete_is_told(tmp_path, paper):
+    class Local(paper.Paper):
+        pass
+
+    from fmbench import Benchmark, Concurrency, Prompt
+    from fmbench.testing import Echo
+
+    local, prompts = Local("local", paper.made(tmp_path / "c"), 0.01), [Prompt(id="p", text="a b c")]
+    benchmark = Benchmark(deployers=local, prompts=prompts, loads=Concurrency(1, requests=3), invoker=Echo())
+    result = benchmark.run(tmp_path / "r")
+    assert [problem["kind"] for problem in result.problems] == ["unwatched"]
+    assert paper.there(tmp_path / "c") == []
+    assert not (tmp_path / "r" / "watchdog.log").exists()

@@ -7,7 +7,7 @@ import secrets
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +18,7 @@ import orjson
 from fmbench.benchmark.cases import Asked, Deployment
 from fmbench.benchmark.describing import describe
 from fmbench.errors import RunDirectoryError
+from fmbench.journal import Journal
 from fmbench.journal.process import this_process
 from fmbench.recording import RECORDS
 
@@ -124,9 +125,19 @@ class RunFile:
         self.save()
 
     def discard(self) -> None:
-        """Remove what a run wrote that never measured anything, so that its folder can be used again."""
-        for name in OURS:
+        """Remove what a run wrote that never measured anything, so that its folder can be used again.
+
+        Where something stands, all of it stays: it says what that is.
+        """
+        journal = Journal(self.directory)
+        if journal.standing() or journal.kept():
+            return
+        for name in (*OURS, "journal.jsonl", "watchdog.log"):
             (self.directory / name).unlink(missing_ok=True)
+        for log in (self.directory / "logs").glob("*.log"):
+            log.unlink(missing_ok=True)
+        with suppress(OSError):  # there is none, or it holds something of the user's
+            (self.directory / "logs").rmdir()
 
     def problem(self, where: str, kind: str, message: str) -> None:
         """Note what went wrong without ending the run."""

@@ -18,6 +18,7 @@ __all__ = ["note_standing", "take_down", "take_down_earlier"]
 LEFTOVER_SECONDS = 30.0
 """How long the run itself tries; the watchdog goes on."""
 SETTLE_SECONDS = 3.0
+UNWATCHED = "had this process been killed, nothing could have deleted what it made; define it in a module"
 logger = logging.getLogger("fmbench")
 
 
@@ -29,6 +30,9 @@ async def take_down(entries: Entries, deployer: Any, run_file: RunFile) -> None:
         deployer: Whose.
         run_file: Where to note that it was needed.
     """
+    if entries.unwatched:
+        cls = type(deployer).__qualname__
+        run_file.problem("watchdog", "unwatched", f"{cls} is a function's or a notebook's: {UNWATCHED}")
     standing = entries.standing()
     if not standing:
         return

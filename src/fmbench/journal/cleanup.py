@@ -102,7 +102,7 @@ async def clean(wish: Wish, begin: Callable[[Thing], None]) -> Cleanup:
         outcome.deleted.append(thing)
         if thing.directory is not None and Journal(thing.directory).path.exists():
             Journal(thing.directory).deleted(thing.handle)
-    _forget_what_is_done(wish, outcome)
+    _forget_what_is_done(wish, outcome, found.looked)
     return outcome
 
 
@@ -118,15 +118,15 @@ def _deployer(entry: Any) -> Any:
     return revive(thing.deployer, besides=thing.directory)
 
 
-def _forget_what_is_done(wish: Wish, outcome: Cleanup) -> None:
+def _forget_what_is_done(wish: Wish, outcome: Cleanup, looked_for: set[str]) -> None:
     """Take off the user's list what has nothing standing any more, as far as was looked."""
     if wish.dry_run:
         return
     left = {thing.directory for thing, _ in (*outcome.left, *outcome.failed)}
-    found = {thing.directory for thing in outcome.deleted}
-    for directory in (Path(entry["directory"]) for entry in noted()):
+    for entry in noted():
+        directory = Path(entry["directory"])
         looked = wish.directory is None or directory == wish.directory.absolute()
-        # Without a journal, that nothing was found counts only where everybody could look.
-        sure = Journal(directory).path.exists() or directory in found or not outcome.unseen
+        # Without a journal, that nothing is found counts only where all who may have made something could look.
+        sure = Journal(directory).path.exists() or {one["class"] for one in entry["deployers"]} <= looked_for
         if looked and sure and directory not in left:
             forget(directory)

@@ -18,7 +18,7 @@ from typing import Any
 
 from fmbench.errors import FmbenchError
 
-__all__ = ["bare", "can_delete", "find_class", "identify", "is_reviving", "revive"]
+__all__ = ["bare", "can_delete", "class_name", "file_of", "find_class", "identify", "is_reviving", "revive"]
 
 _SOUNDS_SECRET = re.compile(r"key|token(?!iz)|secret|passw|pwd|credential|auth|bearer|signature|cookie", re.IGNORECASE)
 _NAME_OF_A_VARIABLE = re.compile(r"_env$")
@@ -37,15 +37,26 @@ def can_delete(deployer: Any) -> bool:
     return callable(getattr(deployer, "delete", None))
 
 
+def class_name(cls: type) -> str:
+    """A class by its module and its name there."""
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def file_of(cls: type) -> str | None:
+    """The file that a class is from, where it is from one."""
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    return None if file is None else str(Path(file).absolute())
+
+
 def identify(deployer: Any) -> dict[str, Any] | None:
     """A deployer as JSON; ``None`` where no other process could find its class: it is a function's, or a notebook's."""
     cls = type(deployer)
-    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    file = file_of(cls)
     if "<locals>" in cls.__qualname__ or (file is None and cls.__module__ == "__main__"):
         return None
     return {
-        "class": f"{cls.__module__}:{cls.__qualname__}",
-        "file": None if file is None else str(Path(file).absolute()),
+        "class": class_name(cls),
+        "file": file,
         "attributes": {name: value for name, value in _attributes(deployer) if not _is_secret(name, value)},
     }
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fmbench.journal.identity import can_delete, identify
+from fmbench.journal.identity import can_delete, class_name, file_of, identify
 from fmbench.journal.log import Journal, key_of
 from fmbench.journal.process import this_process
 from fmbench.journal.starting import end_watchdog, start_watchdog
@@ -44,36 +44,42 @@ class Sitting:
         self._run = run
         self._max_usd = max_usd
         self._lock = threading.Lock()
-        self._begun = False
+        self._deployers: dict[str, str | None] = {}
         self._watchdog: int | None = None
 
     def of(self, deployer: Any, deployment: str) -> Entries:
         """The part of one deployment."""
         return Entries(self, deployer, deployment)
 
-    def begin(self, *, watched: bool) -> None:
-        """Before the first thing: say who we are, put the folder on the user's list, start the watchdog.
+    def begin(self, cls: type, *, watched: bool) -> None:
+        """Before each thing: say who we are, put the folder on the user's list, start the watchdog, where it is not done yet.
+
+        Args:
+            cls: The class of who creates it.
+            watched: Whether another process could delete it.
 
         Raises:
             FmbenchError: there is no watchdog.
         """
         with self._lock:
-            if not self._begun:
-                process = this_process()
+            process = this_process()
+            if not self._deployers:
                 said = {"run": self._run, "tags": self.tags, "deadline": self.deadline, "max_usd": self._max_usd}
                 self.journal.append("begun", process=process, **said)
+            if class_name(cls) not in self._deployers:
+                self._deployers[class_name(cls)] = file_of(cls)
+                listed = [{"class": name, "file": file} for name, file in self._deployers.items()]
                 try:
-                    note(self._directory, self._run, process)
+                    note(self._directory, self._run, process, listed)
                 except (OSError, RuntimeError) as error:
                     self.journal.append("unlisted", why=str(error))
-                self._begun = True
             if watched and self._watchdog is None:
                 self._watchdog = start_watchdog(self._directory)
 
     def over(self) -> None:
         """Say that the run is over; the watchdog ends, unless something stands that it can delete."""
         with self._lock:
-            if not self._begun:
+            if not self._deployers:
                 return
             self.journal.append("over")
             standing = self.journal.standing()
@@ -82,7 +88,7 @@ class Sitting:
                 self._watchdog = None
             if not standing and not self.journal.kept():
                 forget(self._directory)
-            self._begun = False
+            self._deployers.clear()
 
 
 class Entries:
@@ -94,11 +100,14 @@ class Entries:
         self._deployment = deployment
         self._since: dict[str, tuple[float, float]] = {}
         self._spent_usd = 0.0
+        self.unwatched = False
+        """Whether it created something that only this process can delete, although it says how."""
 
     def creating(self, handle: Any, usd_per_hour: float | None, *, keep: bool) -> None:
         """As ``Run.creating``."""
         deployer = identify(self._deployer) if can_delete(self._deployer) else None
-        self._sitting.begin(watched=deployer is not None)
+        self.unwatched = self.unwatched or (deployer is None and can_delete(self._deployer))
+        self._sitting.begin(type(self._deployer), watched=deployer is not None)
         self._sitting.journal.creating(
             handle,
             usd_per_hour=usd_per_hour,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,14 @@ def state_folder() -> Path:
     return (Path(base) if base else Path.home() / ".local" / "state") / "fmbench" / "standing"
 
 
-def note(directory: Path, run: str, process: Mapping[str, Any]) -> None:
+def note(directory: Path, run: str, process: Mapping[str, Any], deployers: Sequence[Mapping[str, Any]]) -> None:
     """Write that something may stand in a run's folder; on disk when this returns.
+
+    Args:
+        directory: The run's folder.
+        run: Its id.
+        process: Its process.
+        deployers: The classes that create things for it, and their files.
 
     Raises:
         OSError: the list cannot be written.
@@ -31,7 +37,8 @@ def note(directory: Path, run: str, process: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(f".{os.getpid()}")
     with fresh.open("w", encoding="utf-8") as file:
-        json.dump({"directory": str(directory.absolute()), "run": run, "process": process}, file)
+        said = {"directory": str(directory.absolute()), "run": run, "process": process, "deployers": list(deployers)}
+        json.dump(said, file)
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)
@@ -45,13 +52,13 @@ def forget(directory: Path) -> None:
 
 
 def noted() -> list[dict[str, Any]]:
-    """What is on the list: ``directory``, ``run`` (its id) and ``process`` of each."""
+    """What is on the list: ``directory``, ``run`` (its id), ``process`` and ``deployers`` of each."""
     found = []
     with suppress(OSError, RuntimeError):  # no home, no list
         for path in sorted(state_folder().glob("*.json")):
             with suppress(OSError, json.JSONDecodeError):
                 entry = json.loads(path.read_text(encoding="utf-8"))
-                if isinstance(entry, dict) and {"directory", "run", "process"} <= set(entry):
+                if isinstance(entry, dict) and {"directory", "run", "process", "deployers"} <= set(entry):
                     found.append(entry)
     return found
 

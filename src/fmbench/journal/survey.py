@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fmbench.errors import ConfigError, FmbenchError
-from fmbench.journal.identity import bare, find_class
+from fmbench.journal.identity import bare, class_name, find_class
 from fmbench.journal.log import Journal, key_of
 from fmbench.journal.process import is_running
 from fmbench.journal.state import noted
@@ -57,12 +57,12 @@ class Survey:
     Args:
         things: Each thing once.
         unseen: Where tags could not be looked for, and why.
-        looked: Whether tags were looked for anywhere.
+        looked: The classes whose things were looked for by tags.
     """
 
     things: list[Thing] = field(default_factory=list)
     unseen: list[str] = field(default_factory=list)
-    looked: bool = False
+    looked: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +73,8 @@ class _Place:
     run: str | None
     over: bool | None
     regions: frozenset[str]
+    deployers: Sequence[Mapping[str, Any]]
+    """The classes that created things there, as the user's list and the journal have them."""
 
 
 async def survey(directory: Path | None, *, regions: Sequence[str] = ()) -> Survey:
@@ -122,11 +124,13 @@ def _place(directory: Path, entry: Mapping[str, Any]) -> _Place:
     facts = [deployment.get("facts", {}) for deployment in document.get("deployments", [])]
     handles = [one.get("handle") for one in journal.entries()]
     told = [*facts, *(handle for handle in handles if isinstance(handle, dict))]
+    named = [*entry.get("deployers", ()), *(one["deployer"] for one in journal.entries() if one.get("deployer"))]
     return _Place(
         directory=directory.absolute(),
         run=run,
         over=over,
         regions=frozenset(one["region"] for one in told if one.get("region")),
+        deployers=list({one["class"]: one for one in named}.values()),
     )
 
 
@@ -158,22 +162,21 @@ def _in_journal(place: _Place) -> Iterator[Thing]:
 
 async def _by_tags(
     found: Survey,
-    seekers: Sequence[Any],
+    seekers: Sequence[Mapping[str, Any]],
     run: str | None,
     regions: Sequence[str | None],
     places: Mapping[str | None, _Place],
 ) -> AsyncIterator[Thing]:
-    for cls in seekers:
-        for region in regions:
-            try:
-                things = await _asked(cls, {RUN: run}, region)
-            except Exception as error:  # noqa: BLE001 - one deployer that cannot look must not keep others from it
-                found.unseen.append(f"{cls.__name__}: {' '.join(str(error).split()) or type(error).__name__}")
-                break
-            found.looked = True
-            for one in things:
-                if one.tags.get(RUN) and run in {None, one.tags[RUN]}:
-                    yield _tagged(cls, one, places.get(one.tags[RUN]))
+    for classes in seekers:
+        cls = next(iter(classes.values()))
+        try:
+            for region in regions:
+                for one in await _asked(cls, {RUN: run}, region):
+                    if one.tags.get(RUN) and run in {None, one.tags[RUN]}:
+                        yield _tagged(cls, one, places.get(one.tags[RUN]))
+            found.looked.update(classes)
+        except Exception as error:  # noqa: BLE001 - one deployer that cannot look must not keep others from it
+            found.unseen.append(f"{cls.__name__}: {' '.join(str(error).split()) or type(error).__name__}")
 
 
 async def _asked(cls: Any, tags: Mapping[str, str | None], region: str | None) -> Sequence[Found]:
@@ -186,26 +189,28 @@ async def _asked(cls: Any, tags: Mapping[str, str | None], region: str | None) -
     return list(await things if inspect.isawaitable(things) else things)
 
 
-def _seekers(found: Survey, places: Iterable[_Place], *, registered: bool) -> list[Any]:
-    """The classes that can look for tags, those of journals and the registered ones; each way of looking once."""
-    classes: list[Any] = []
+def _seekers(found: Survey, places: Iterable[_Place], *, registered: bool) -> list[dict[str, Any]]:
+    """The classes that can look for tags, registered ones and those that created things; those that look alike together."""
+    classes: dict[str, Any] = {}
     for name in DEPLOYERS.names() if registered else ():
         try:
-            classes.append(DEPLOYERS.load(name))
+            cls = DEPLOYERS.load(name)
         except FmbenchError as error:
             found.unseen.append(str(error))
+        else:
+            if isinstance(cls, type):
+                classes[class_name(cls)] = cls
     for place in places:
-        named = {one["deployer"]["class"]: one["deployer"] for one in Journal(place.directory).entries() if one.get("deployer")}
-        for identity in named.values():
+        for identity in place.deployers:
             try:
-                classes.append(find_class(identity["class"], identity.get("file"), besides=place.directory))
+                classes[identity["class"]] = find_class(identity["class"], identity.get("file"), besides=place.directory)
             except FmbenchError as error:
                 found.unseen.append(str(error))
-    seekers: dict[Any, Any] = {}
-    for cls in classes:
+    seekers: dict[Any, dict[str, Any]] = {}
+    for name, cls in classes.items():
         find = getattr(cls, "find", None)
-        if isinstance(cls, type) and callable(find):
-            seekers.setdefault(getattr(find, "__func__", find), cls)
+        if callable(find):
+            seekers.setdefault(getattr(find, "__func__", find), {})[name] = cls
     return list(seekers.values())
 
 
@@ -219,7 +224,7 @@ def _tagged(cls: Any, found: Found, place: _Place | None) -> Thing:
         keep=found.tags.get(KEEP) == "true",
         owner=found.tags.get(OWNER),
         over=None if place is None else place.over,
-        deployer={"class": f"{cls.__module__}:{cls.__qualname__}", "file": inspect.getsourcefile(cls)},
+        deployer={"class": class_name(cls), "file": inspect.getsourcefile(cls)},
     )
 
 
