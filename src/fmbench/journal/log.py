@@ -53,7 +53,7 @@ class Journal:
         """Every fact, oldest first. A line cut short by a crash is passed over."""
         try:
             text = self.path.read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return
         for line in text.splitlines():
             try:
