@@ -234,6 +234,30 @@ def test_replay_takes_the_times_of_first_turns():
     ]  # fmt: skip
 
 
+def test_what_outlasts_the_drain_is_cancelled_and_nothing_more_of_its_session_is_planned():
+    prompts = [prompt for name in "abc" for prompt in talk(name, 3)]
+    for load in (Concurrency(2, seconds=5), ConstantRate(1, seconds=5)):
+        _, records, _ = drive(load, prompts, Model(60), drain_seconds=10)
+        assert {(record.status, record.phase) for record in records} == {("cancelled", "drain")}
+        assert {record.turn for record in records} == {1}
+
+
+def test_an_interrupt_ends_a_pause_and_loses_no_finished_turn():
+    log, session, prompts = Memory(), Model(), talk("a", 5, pause=10.0)
+
+    async def main():
+        load = conversing(Concurrency(1, requests=5), prompts)
+        assignment = Assignment(
+            experiment="e", id_prefix="r", load=load, prompts=prompts, warmup=0, origin_ns=0, estimate=len,
+            requests=[session.encode(prompt, Parameters()) for prompt in as_planned(prompts)],
+        )  # fmt: skip
+        with anyio.move_on_after(15):
+            await measure(session, assignment, log, now=now)
+
+    anyio.run(main, backend="trio", backend_options={"clock": MockClock(autojump_threshold=0)})
+    assert [(record.turn, record.status) for record in log.records] == [(1, "ok"), (2, "ok")]
+
+
 @given(
     turns=st.lists(st.integers(1, 4), min_size=1, max_size=8).filter(lambda lengths: max(lengths) > 1),
     requests=st.none() | st.integers(1, 40),

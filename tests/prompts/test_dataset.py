@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from fmbench import ConfigError
 from fmbench.prompts import Dataset, PythonTopics
 from fmbench.prompts.readers import read_rows
+from fmbench.testing import check_prompt_source
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 TEMPLATE = "Context: {context}\nQuestion: {question}"
@@ -257,6 +258,7 @@ def test_rows_of_conversations_give_the_first_question_or_as_many_turns_as_asked
     assert [message["content"] for message in every[0].messages] == ["be brief", "one"]
     assert [prompt.text for prompt in every[1:]] == ["two\n\nand a half", "three", "hello", "bye"]
     assert [prompt.id for prompt in Dataset(talks, seed=None, turns=2, limit=1)] == ["talks:1", "talks:1.2"]
+    check_prompt_source(Dataset(talks, turns=None))
     template = Dataset(talks, seed=None, turns=None, template="Q: {prompt}")
     assert [prompt.text for prompt in template][3:] == ["Q: hello", "bye"]
 

@@ -68,6 +68,8 @@ def test_prompts_that_differ_each_time_are_seen():
         check_prompt_source(Prompt(id=str(n), text="x") for n in range(3))
     with pytest.raises(AssertionError, match="one id"):
         check_prompt_source([Prompt(id="a", text="x"), Prompt(id="a", text="y")])
+    with pytest.raises(AssertionError, match="a prompt continues 'b', which the source does not yield"):
+        check_prompt_source([Prompt(id="a", text="x", after="b")])
 
 
 def test_an_invoker_that_reads_the_reply_wrongly_is_seen():

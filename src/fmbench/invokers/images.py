@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import mimetypes
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -47,6 +48,13 @@ def _data_url(path: Path, prompt_id: str) -> str:
     if kind is None or not kind.startswith("image/"):
         raise ConfigError(f"prompt {prompt_id!r}: {path} does not end like an image's name, such as .png or .jpg")
     try:
-        return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+        version = path.stat()
+        return f"data:{kind};base64,{_encoded(path, version.st_mtime_ns, version.st_size)}"
     except OSError as error:
         raise ConfigError(f"prompt {prompt_id!r}: the image {path} cannot be read: {error.strerror or error}") from None
+
+
+@lru_cache(maxsize=32)
+def _encoded(path: Path, modified_ns: int, size: int) -> str:  # noqa: ARG001 - what tells one version of a file from another
+    """A file in base 64, kept: a conversation's later turns, which are made while measuring, send its images again."""
+    return base64.b64encode(path.read_bytes()).decode()

@@ -38,7 +38,8 @@ def check_prompt_source(source: PromptSource | Sequence[Prompt]) -> None:
     counted = _drawn(counted_by(_Words()))
     require([prompt.id for prompt in counted] == [prompt.id for prompt in prompts], "counted_by gave other prompts")
     require(
-        all(prompt.tokens is not None for prompt in counted if prompt.text is not None), "counted_by left prompts uncounted"
+        all(prompt.tokens is not None for prompt in counted if prompt.text is not None and prompt.after is None),
+        "counted_by left prompts uncounted",
     )
     require(_drawn(source) == prompts, "counted_by changed the source instead of returning another")
 
@@ -50,4 +51,6 @@ def _drawn(source: Iterable[Prompt]) -> list[Prompt]:
         require(isinstance(prompt, Prompt), f"the source yields {prompt!r}, which is not a fmbench.Prompt")
     ids = [prompt.id for prompt in prompts]
     require(len(set(ids)) == len(ids), "two prompts have one id")
+    lost = {prompt.after for prompt in prompts} - {None, *ids}
+    require(not lost, f"a prompt continues {min(map(str, lost), default='')!r}, which the source does not yield")
     return prompts
