@@ -35,12 +35,14 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(page, tmp_path):
 
 def test_the_readmes_python_is_accepted(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    [script] = blocks(ROOT / "README.md", "python")
+    [script, others] = blocks(ROOT / "README.md", "python")
     asking, ran, _ = script.partition("result = benchmark.run(")
     assert ran
     names = {}
     exec(asking, names)
     assert len(names["benchmark"].plan().rows) == 3
+    exec(others, names)
+    assert [type(one).__name__ for one in names["deployers"]] == ["JumpStart", "JumpStart"]
 
 
 @pytest.mark.parametrize("text", blocks(DOCS / "configuration.md", "yaml"))
