@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import os
 import platform
+import resource
 import subprocess
 import sys
 import tempfile
@@ -57,6 +58,8 @@ class Work:
     workers: int = 1
     bare: bool = False
     """Only what a user's script imports (``start_up.py``), against ``fmbench.testing.FakeServer``."""
+    great: bool = False
+    """Only its memory is looked at, through the run and its summary."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,10 @@ class Row:
     figures: Sequence[tuple[str, float, str]]
     """Name, limit, and whether it is the most or the least allowed (``<=`` or ``>=``)."""
     peer: bool = True
+    slow: bool = False
+    """Measured only where ``--only`` names it."""
 
 
-US = "µs"
 ROWS = [
     Row("TTFT error, 128 streams", "50 / 500 µs", Work(), [("TTFT p50", 50, "<="), ("TTFT p99", 500, "<=")]),
     Row("TTFT error, 512 streams", "50 / 500 µs", Work(streams=512), [("TTFT p50", 50, "<="), ("TTFT p99", 500, "<=")]),
@@ -125,6 +129,14 @@ ROWS = [
         [("TTFT p50", 100, "<="), ("TTFT p99", 1000, "<=")],
         peer=False,
     ),
+    Row(
+        "peak memory, 1,000,000 requests of 128 tokens, run and summary (MB)",
+        "300 MB",
+        Work(streams=512, ttft_us=0, itl_us=0, rounds=1954, great=True),
+        [("peak MB", 300, "<=")],
+        peer=False,
+        slow=True,
+    ),
     *(
         Row(
             f"Poisson arrivals, {workers} workers: dispersion, KS of gaps, autocorrelation (in units of their 1 % limits)",
@@ -161,7 +173,7 @@ def main() -> None:
     ]
     print("\n".join(lines), flush=True)
     seen: dict[Work, list[Figures]] = {}
-    for row in (row for row in ROWS if options.only in row.name):
+    for row in (row for row in ROWS if options.only in row.name and (options.only or not row.slow)):
         lines.append(_line(row, seen, options.runs, peer=row.peer and not options.no_peer))
         print(lines[-1], flush=True)
     if options.out is not None:
@@ -242,8 +254,9 @@ def child(work: Work) -> Figures:
         if (os.cpu_count() or 1) > 1 and work.workers == 1:
             os.sched_setaffinity(0, {CLIENT_CORE})
         server = TruthServer(
-            program, folder / "log", ttft_us=work.ttft_us, itl_us=work.itl_us, tokens=work.tokens, certificate=certificate
-        )
+            program, Path(os.devnull) if work.great else folder / "log", ttft_us=work.ttft_us, itl_us=work.itl_us,
+            tokens=work.tokens, certificate=certificate, limit_seconds=3600 if work.great else 120,
+        )  # fmt: skip
         measured = _by_fmbench(work, server, folder) if work.client == "fmbench" else _by_aiohttp(work, server)
         return measured()
 
@@ -253,7 +266,7 @@ def _by_fmbench(work: Work, server: TruthServer, folder: Path) -> Callable[[], F
     load: Any = Concurrency(work.streams, requests=requests)
     if work.rate:
         load = Poisson(work.rate, seed=7, seconds=20) if work.poisson else ConstantRate(work.rate, seconds=10)
-    Benchmark(
+    result = Benchmark(
         deployers=server,
         prompts=[Prompt(id=str(number), text=f"prompt {number}", tokens=3) for number in range(min(requests, 2000))],
         loads=load,
@@ -263,6 +276,9 @@ def _by_fmbench(work: Work, server: TruthServer, folder: Path) -> Callable[[], F
         workers=work.workers,
         warmup=0 if requests == 1 else None,
     ).run(folder / "run")
+    if work.great:
+        print(result.summary.T.to_string(), len(result.validity), file=sys.stderr)
+        return lambda: {"peak MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
     return lambda: _figures_of_run(work, folder)
 
 

@@ -70,6 +70,8 @@ class TruthServer:
     name: str = "truth"
     certificate: Path | None = None
     """The folder of ``trusted_certificate``: it speaks TLS then."""
+    limit_seconds: int = 120
+    """After which it ends by itself, should nobody end it."""
 
     @asynccontextmanager
     async def deploy(self, run: Run) -> AsyncGenerator[Endpoint]:  # noqa: ARG002 - it needs nothing of the run
@@ -82,6 +84,8 @@ class TruthServer:
             str(self.itl_us),
             "--tokens",
             str(self.tokens),
+            "--limit-seconds",
+            str(self.limit_seconds),
         ]
         if self.certificate is not None:
             command += ["--cert", str(self.certificate / "cert.pem"), "--key", str(self.certificate / "key.pem")]
