@@ -249,7 +249,9 @@ class Distribution:
         """Between which two values the true quantile lies.
 
         The bounds are two of the values themselves, chosen by ``order_statistics``. Several values of one request hang
-        together, so an interval of ITL is that of as many independent values as there are requests.
+        together, so an interval of ITL is that of as many independent values as there are requests. Requests are taken to be
+        independent of each other: those that wait in one queue are not, and their interval is too narrow. ``find_capacity`` and
+        ``compare`` allow for that; here, only runs that are repeated tell.
 
         Args:
             q: The quantile, between 0 and 1.
