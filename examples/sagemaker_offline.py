@@ -58,7 +58,7 @@ def main(folder: str) -> None:
     here.mkdir(parents=True, exist_ok=True)
     questions = here / "questions.jsonl"
     write_questions(questions)
-    prompts = Dataset(questions, template=TEMPLATE, language="en", tokenizer=Words())
+    prompts = Dataset(questions, template=TEMPLATE, language="en")
     with OfflineAWS(create_seconds=2, delete_seconds=0.5, speed=SPEED, log=here / "truth.jsonl") as aws:
         os.environ.update(aws.environment)
         benchmark = Benchmark(
@@ -73,6 +73,7 @@ def main(folder: str) -> None:
                 JumpStart("meta-textgeneration-llama-2-13b-f", name="g5", instance_type="ml.g5.12xlarge", accept_eula=True),
             ],
             prompts=prompts.split(BUCKETS),
+            tokenizer=Words(),
             loads=[Concurrency(n, requests=QUESTIONS) for n in (1, 2, 4)],
             parameters=Parameters(
                 max_new_tokens=25, temperature=0.1, top_p=0.92, top_k=120, do_sample=True, truncate="at-prompt-token-length"
