@@ -72,8 +72,9 @@ print(boto3.client("sts").get_caller_identity()["Account"], len(boto3.client("sa
 def test_the_offline_aws_prints_the_variables_that_lead_boto3_to_it(tmp_path):
     command = [*FMBENCH, "simulate", "--aws", "--create-seconds", "0", "--log", str(tmp_path / "truth.jsonl")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    lines = [process.stdout.readline() for _ in range(6)]
-    assert all(line.startswith("export AWS_") for line in lines)
+    lines = [process.stdout.readline() for _ in range(7)]
+    assert [line.split()[0] for line in lines] == ["unset", *["export"] * 6]
+    lines.insert(0, "export AWS_SESSION_TOKEN=of-another AWS_ENDPOINT_URL_SAGEMAKER=http://127.0.0.1:1\n")
     script = tmp_path / "asks.py"
     script.write_text(ASKS)
     shell = "".join(lines) + shlex.join([sys.executable, str(script)])

@@ -12,6 +12,9 @@ from fmbench import ConfigError
 
 __all__ = ["simulate"]
 
+MISLEADING = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_SAGEMAKER", "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME")
+"""Variables that would win over those of the offline AWS, or do not belong to its credentials."""
+
 
 @click.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Where to listen; any free one by default.")
@@ -76,6 +79,7 @@ def _simulate_aws(faults: str, chosen: dict[str, Any]) -> None:
     options = AwsOptions(faults=parse_rates(faults), **chosen)
 
     def up(url: str) -> None:
+        click.echo(f"unset {' '.join(MISLEADING)}")
         for name, value in environment_of(options, url).items():
             click.echo(f"export {name}={shlex.quote(value)}")
 

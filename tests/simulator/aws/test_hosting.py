@@ -1,6 +1,7 @@
 """Models, endpoint configurations and endpoints, through the real boto3."""
 
 import itertools
+import sys
 import time
 
 import pytest
@@ -8,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from fmbench import ConfigError
 from fmbench.simulator.aws import OfflineAWS
+from fmbench.simulator.aws.shapes import Shapes
 
 ROLE = "arn:aws:iam::000000000000:role/made-up"
 GATED = "s3://jumpstart-private-cache-prod-us-east-1/made-up/"
@@ -178,6 +180,12 @@ def test_an_unknown_option_or_fault_is_said(aws):
         aws.fault("nonsense")
     with pytest.raises(ConfigError, match="unexpected keyword"):
         aws.fault("quota", nonsense=1)
+
+
+def test_without_the_extra_it_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "botocore.loaders", None)
+    with pytest.raises(ConfigError, match=r"fmbench-harness\[aws\]"):
+        Shapes()
 
 
 def test_a_port_that_is_taken_is_said(aws):

@@ -1,8 +1,12 @@
 """Invocations through the real boto3: dialects, errors, streams and the truth behind them."""
 
 import json
+import socket
 
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from botocore.eventstream import ChecksumMismatch
 from botocore.exceptions import ClientError, EventStreamError
 from urllib3.exceptions import ProtocolError
@@ -229,6 +233,30 @@ def test_a_reply_in_pieces_is_the_same_reply(aws, up, stream, kind):
     assert b"".join(pieces) == b"".join(whole)
     assert max(map(len, pieces)) == (7 if kind == "cut" else max(map(len, whole)))
     assert list(stream(name, INPUTS)[1]) == whole  # and on the same connection the next one is whole again
+
+
+def reads(aws, name, tokens):
+    """What each read of a reply's connection brought."""
+    body = json.dumps({"inputs": "x", "stream": True, "parameters": {"max_new_tokens": tokens}}).encode()
+    request = AWSRequest("POST", f"{aws.url}/endpoints/{name}/invocations-response-stream", data=body)
+    SigV4Auth(Credentials(aws.options.access_key, aws.options.secret_key), "sagemaker", "us-east-1").add_auth(request)
+    ready = request.prepare()
+    head = "".join(f"{key}: {value}\r\n" for key, value in ready.headers.items() if key != "Content-Length")
+    host, port = aws.url.removeprefix("http://").split(":")
+    where = f"POST /endpoints/{name}/invocations-response-stream HTTP/1.1\r\nHost: {host}:{port}\r\n"
+    with socket.create_connection((host, int(port)), timeout=10) as sock:
+        sock.sendall(f"{where}{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        brought = [sock.recv(1 << 20)]
+        while not brought[-1].endswith(b"0\r\n\r\n"):
+            brought.append(sock.recv(1 << 20))
+    return brought
+
+
+def test_a_split_reply_comes_apart_within_its_frames(aws, up):
+    name = up()
+    assert all(one.endswith(b"\r\n") for one in reads(aws, name, 100))
+    aws.fault("split", name=name)
+    assert [one for one in reads(aws, name, 100) if not one.endswith(b"\r\n")]
 
 
 def test_the_truth_is_written_down_and_instance_types_differ(tmp_path, client, deployed):

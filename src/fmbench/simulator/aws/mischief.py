@@ -13,11 +13,11 @@ from fmbench.simulator import faults as plain
 __all__ = ["CONTROL_KINDS", "RUNTIME_KINDS", "Fault", "Mischief"]
 
 CONTROL_KINDS: dict[str, str] = {
-    "expired": "any request, invocations too, is refused: ExpiredTokenException, status 403",
     "throttle": "the call is refused: ThrottlingException, Rate exceeded",
     "denied": "the call is refused: AccessDeniedException",
     "internal": "the call fails: InternalFailure, status 500",
     "lost_reply": "the call is done, and its connection reset before the reply",
+    "expired": "any request, invocations too, is refused: ExpiredTokenException, status 403",
     "slow_reply": "the reply comes `seconds` late",
     "quota": "CreateEndpoint is refused: ResourceLimitExceeded",
     "capacity": "the endpoint becomes Failed: no capacity",
