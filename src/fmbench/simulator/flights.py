@@ -65,18 +65,18 @@ class Flight:
     )  # fmt: skip
 
     def __init__(self, connection: Connection, incoming: Incoming, speaker: Speaking, asked: Asked, fault: str | None) -> None:
-        self.connection = connection
-        self.speaker = speaker
-        self.asked = asked
-        self.id = incoming.headers.get("x-request-id") or incoming.headers.get("x-amzn-sagemaker-inference-id")
-        self.path = incoming.path
-        self.received_ns = incoming.received_ns
-        self.keep_alive = incoming.keep_alive
-        self.fault = fault
-        self.fault_at = asked.output_tokens // 2 if asked.streamed else asked.output_tokens - 1
+        self.connection: Connection = connection
+        self.speaker: Speaking = speaker
+        self.asked: Asked = asked
+        self.id: str | None = incoming.headers.get("x-request-id") or incoming.headers.get("x-amzn-sagemaker-inference-id")
+        self.path: str = incoming.path
+        self.received_ns: int = incoming.received_ns
+        self.keep_alive: bool = incoming.keep_alive
+        self.fault: str | None = fault
+        self.fault_at: int = asked.output_tokens // 2 if asked.streamed else asked.output_tokens - 1
         """The token in whose place a fault comes."""
-        self.planned_ns = array("q")
-        self.sent_ns = array("q")
+        self.planned_ns: array[int] = array("q")
+        self.sent_ns: array[int] = array("q")
         self.job: Job | None = None
         self.home: Flights | None = None
         """Where it is at work."""

@@ -76,10 +76,10 @@ class Account:
     """
 
     def __init__(self, options: AwsOptions, shapes: Shapes, now: Callable[[], float]) -> None:
-        self.options = options
-        self.shapes = shapes
-        self.now = now
-        self.mischief = Mischief(options.faults, options.fault_seed)
+        self.options: AwsOptions = options
+        self.shapes: Shapes = shapes
+        self.now: Callable[[], float] = now
+        self.mischief: Mischief = Mischief(options.faults, options.fault_seed)
         self.events: list[dict[str, Any]] = []
         """Every signed call of the control plane."""
         self.gone: list[Resource] = []
