@@ -10,8 +10,8 @@ def shared_aws(request):
     pytest.importorskip("boto3")
     from fmbench.simulator.aws import OfflineAWS
 
-    speed = getattr(request.module, "SPEED", 100)
-    with OfflineAWS(create_seconds=0.1, delete_seconds=0.1, page_size=3, speed=speed, quotas={"ml.p5.48xlarge": 0}) as aws:
+    options = {"create_seconds": 0.1, "delete_seconds": 0.1, "page_size": 3, "speed": 100, "quotas": {"ml.p5.48xlarge": 0}}
+    with OfflineAWS(**options | getattr(request.module, "OFFLINE", {})) as aws:
         yield aws
 
 

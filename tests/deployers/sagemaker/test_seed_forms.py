@@ -14,7 +14,7 @@ from fmbench.deployers.sagemaker import delete_deployment
 
 DATA = Path(__file__).parents[3].parent / "shared" / "data"
 ROLE = "arn:aws:iam::000000000000:role/SageMakerRole"
-SPEED = 2000
+OFFLINE = {"speed": 2000}
 EXISTING = "llama-2-13b-inf2-48xlarge"
 IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/djl-inference:0.24.0-neuronx-sdk2.14.1"
 

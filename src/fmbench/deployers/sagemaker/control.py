@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import anyio
@@ -135,19 +135,29 @@ class Aws:
         from botocore import exceptions  # noqa: PLC0415 - the aws extra, and slow to import
         from botocore.parsers import ResponseParserError  # noqa: PLC0415
 
+        failure: ConfigError | AwsError
         try:
             answer: dict[str, Any] = getattr(self.client(service), operation)(**parameters)
         except exceptions.ClientError as error:
             said = error.response.get("Error", {})
-            raise AwsError(said.get("Code", "Unknown"), said.get("Message", ""), operation=operation) from error
+            failure = AwsError(said.get("Code", "Unknown"), said.get("Message", ""), operation=operation)
         except exceptions.ParamValidationError as error:
-            raise ConfigError(" ".join(f"{operation}: {error}".split())) from error
+            failure = ConfigError(" ".join(f"{operation}: {error}".split()))
         except (exceptions.BotoCoreError, ResponseParserError) as error:
-            if "Credential" in type(error).__name__:
-                raise ConfigError(f"AWS credentials: {error}; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and its secret") from error
-            raise AwsError(type(error).__name__, " ".join(str(error).split()), operation=operation, unsure=True) from error
-        answer.pop("ResponseMetadata", None)
-        return answer
+            failure = _unanswered(error, operation)
+        else:
+            answer.pop("ResponseMetadata", None)
+            return answer
+        # Raised out here: botocore's error would hold on to its frames, and with them to the connection.
+        raise failure
+
+
+def _unanswered(error: Exception, operation: str) -> ConfigError | AwsError:
+    """For what came to no answer of AWS's."""
+    kind, told = type(error).__name__, " ".join(str(error).split())
+    if "Credential" in kind:
+        return ConfigError(f"AWS credentials: {told}; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and its secret")
+    return AwsError(kind, told, operation=operation, unsure=True)
 
 
 @asynccontextmanager
@@ -160,25 +170,37 @@ async def aws_in(region: str | None) -> AsyncGenerator[Aws]:
         aws.close()
 
 
-def region_of(region: str | None) -> str:
-    """A region as given, or boto3's.
+def region_of(region: str | None) -> str | None:
+    """A region as given, or boto3's; ``None`` where that has none.
 
     Raises:
-        ConfigError: the ``aws`` extra is not installed, or no region is known.
+        ConfigError: the ``aws`` extra is not installed, or the profile cannot be used.
     """
-    return _known_region(_session(region))
+    found: str | None = _session(region).region_name
+    return found
 
 
 def _session(region: str | None) -> Any:
     try:
         from boto3.session import Session  # noqa: PLC0415 - an extra, and slow to import
         from botocore.exceptions import BotoCoreError  # noqa: PLC0415
+        from botocore.session import Session as Core  # noqa: PLC0415
     except ImportError:
         raise ConfigError(MISSING) from None
+    core = Core()
     try:
-        return Session(region_name=region)
+        core.register_component("data_loader", _loader(core.get_config_variable("data_path")))
+        return Session(region_name=region, botocore_session=core)
     except BotoCoreError as error:
         raise ConfigError(f"AWS: {error}") from error
+
+
+@cache
+def _loader(data_path: str | None) -> Any:
+    """What botocore knows of services, read once: each session would read them anew, for a tenth of a second."""
+    from botocore.loaders import create_loader  # noqa: PLC0415 - the aws extra
+
+    return create_loader(data_path)
 
 
 def _known_region(session: Any) -> str:

@@ -35,6 +35,8 @@ Timeout = Annotated[int, Field(ge=60, le=3600)]
 """Seconds, as SageMaker takes them."""
 KEEP_TAG = "fmbench:keep"
 """Of what its user wants to stand when the run is over."""
+ANY_REGION = "us-east-1"
+NO_REGION = "no region is known: give region, or set AWS_DEFAULT_REGION"
 LONGEST_NAME = 63
 NO_COMPILE_TIME = "AWS tells only when the endpoint was in service; the container's own log would tell it"
 
@@ -108,17 +110,20 @@ class Deployed(Priced):
         """What is known of it before it is deployed; AWS is not asked.
 
         Raises:
-            ConfigError: the ``aws`` extra is not installed, or no region is known.
+            ConfigError: the ``aws`` extra is not installed.
         """
         region = region_of(self.region)
+        price = HostingPrice(instance_type=self.instance_type, region="", usd_per_hour=None, reason=NO_REGION)
+        if region is not None:
+            price = PriceBook.shipped().look_up(self.instance_type, region)
         known = {
             "instance_type": self.instance_type,
             "instance_count": self.instance_count,
             "region": region,
             "role": self.role,
-            **self._known(region),
+            **self._known(region or ANY_REGION),
             "start_limit_seconds": self.ready_seconds,
-            **self._price_facts(PriceBook.shipped().look_up(self.instance_type, region)),
+            **self._price_facts(price),
         }
         return {name: value for name, value in known.items() if value is not None}
 
@@ -136,8 +141,9 @@ class Deployed(Priced):
         async with aws_in(self.region) as aws:
             account, role = await account_and_role(aws, self.role)
             logger.info("%s: region %s, role %s", self.label, aws.region, role)
-            tags = {**run.tags, **({KEEP_TAG: "true"} if self.keep else {})}
-            made = plan(await self._checked(aws), name=self._resource_name(run), role=role, tags=tags)
+            # Without the run's tag, nothing of ours could be told from what is somebody else's.
+            tags = {RUN_TAG: run.name, **run.tags, **({KEEP_TAG: "true"} if self.keep else {})}
+            made = plan(await self._checked(aws), name=self._resource_name(tags[RUN_TAG]), role=role, tags=tags)
             price = self._price_facts(await price_of(aws, self.instance_type))
             hourly = price.get("usd_per_hour")
             rate = None if hourly is None else hourly * self.instance_count
@@ -174,11 +180,11 @@ class Deployed(Priced):
             tokenizer=self.tokenizer,
         )
 
-    def _resource_name(self, run: Run) -> str:
+    def _resource_name(self, run_id: str) -> str:
         """A name that tells the run, and is nobody else's."""
         if self.endpoint_name is not None:
             return self.endpoint_name
-        words = re.sub(r"[^a-zA-Z0-9]+", "-", f"fmbench-{run.tags['fmbench:run']}-{self.label}").strip("-").lower()
+        words = re.sub(r"[^a-zA-Z0-9]+", "-", f"fmbench-{run_id}-{self.label}").strip("-").lower()
         end = f"-{secrets.token_hex(3)}"
         return words[: LONGEST_NAME - len(end)].rstrip("-") + end
 

@@ -47,10 +47,10 @@ class SageMakerEndpoint(Priced):
         """What is known of it before AWS is asked.
 
         Raises:
-            ConfigError: the ``aws`` extra is not installed, or no region is known.
+            ConfigError: the ``aws`` extra is not installed.
         """
-        component = {} if self.inference_component is None else {"inference_component": self.inference_component}
-        return {"region": region_of(self.region), **component, **self.price_facts()}
+        known = {"region": region_of(self.region), "inference_component": self.inference_component}
+        return {name: value for name, value in known.items() if value is not None} | self.price_facts()
 
     @asynccontextmanager
     async def deploy(self, run: Run) -> AsyncGenerator[Endpoint]:  # noqa: ARG002 - a Deployer's

@@ -59,7 +59,7 @@ async def standing(
     Raises:
         DeployError: AWS refused, the endpoint failed, or was not in service in time.
     """
-    handle = handle_of(plan, region=aws.region, account=account, run_id=run.tags[RUN_TAG])
+    handle = handle_of(plan, region=aws.region, account=account, run_id=_run_in(plan.model))
     run.creating(handle, usd_per_hour)
     came_up = refused = False
     try:
