@@ -19,7 +19,7 @@ LEFTOVER_SECONDS = 30.0
 """How long the run itself tries; the watchdog goes on."""
 SETTLE_SECONDS = 3.0
 UNWATCHED = "had this process been killed, nothing could have deleted what it made; define it in a module"
-logger = logging.getLogger("fmbench")
+logger: logging.Logger = logging.getLogger("fmbench")
 
 
 async def take_down(entries: Entries, deployer: Any, run_file: RunFile) -> None:

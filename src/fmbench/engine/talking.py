@@ -22,11 +22,11 @@ class Turn:
     __slots__ = ("answer", "ended", "heard", "prompt", "request")
 
     def __init__(self, prompt: Prompt, request: Request) -> None:
-        self.prompt = prompt
-        self.request = request
-        self.heard = Event()
+        self.prompt: Prompt = prompt
+        self.request: Request = request
+        self.heard: Event = Event()
         self.answer: str | None = None
-        self.ended = 0
+        self.ended: int = 0
 
     def hear(self, record: Record, completion: Completion | None, ended: int) -> None:
         """The reply is decoded; only one that is whole can be answered to."""
@@ -45,11 +45,11 @@ class Talk:
     """
 
     def __init__(self, turns: Sequence[Planned], prompts: Sequence[Prompt], request: Request) -> None:
-        self.coming = deque(turns)
+        self.coming: deque[Planned] = deque(turns)
         self._prompts = prompts
         first = prompts[turns[0].prompt]
         self._said = _messages(first)
-        self.turn = Turn(first, request)
+        self.turn: Turn = Turn(first, request)
         """The one to be sent, or under way."""
 
     def go_on(self, session: Session, parameters: Parameters) -> str | None:

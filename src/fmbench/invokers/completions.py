@@ -259,7 +259,7 @@ class WholeDecoder(WholeReply):
             choice = only(reply["choices"])
             usage = usage_of(reply.get("usage"))
             told = None if usage is None else usage.completion_tokens
-            self.deltas += _deltas(len(self._pieces) - 1, contents_of(choice), told)
+            self.deltas.extend(_deltas(len(self._pieces) - 1, contents_of(choice), told))
             reason, timings = choice.get("finish_reason"), reply.get("timings")
         except (orjson.JSONDecodeError, *ODD):
             raise self._no_completion(head, body) from None

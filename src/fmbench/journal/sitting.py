@@ -37,9 +37,9 @@ class Sitting:
         deadline: float | None = None,
         max_usd: float | None = None,
     ) -> None:
-        self.journal = Journal(directory)
+        self.journal: Journal = Journal(directory)
         self.deadline = deadline
-        self.tags = dict(tags)
+        self.tags: dict[str, str] = dict(tags)
         self._directory = directory
         self._run = run
         self._max_usd = max_usd
@@ -100,7 +100,7 @@ class Entries:
         self._deployment = deployment
         self._since: dict[str, tuple[float, float]] = {}
         self._spent_usd = 0.0
-        self.unwatched = False
+        self.unwatched: bool = False
         """Whether it created something that only this process can delete, although it says how."""
 
     def creating(self, handle: Any, usd_per_hour: float | None, *, keep: bool) -> None:
