@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -163,7 +163,7 @@ class Conductor:
         created = self._sitting.of(deployment.deployer, name)
         self._created.append(created)
         async with self._turn(deployment.exclusive):
-            self.tell("deploying", name)
+            self.tell("deploying", name, message=_place(entry["facts"]))
             _start_again(entry, self._elapsed())
             try:
                 async with deployment.deployer.deploy(self._run(created)) as endpoint:
@@ -363,6 +363,11 @@ def _tokenizer(one: Asked, endpoint: Endpoint | None) -> Any:
         return one.tokenizer
     own = getattr(one.deployment.deployer, "tokenizer", None)
     return own if own is not None or endpoint is None else endpoint.tokenizer
+
+
+def _place(facts: Mapping[str, Any]) -> str | None:
+    """Where it is deployed and as whom, where that is known before."""
+    return ", ".join(f"{name} {facts[name]}" for name in ("region", "role") if facts.get(name)) or None
 
 
 def _start_again(entry: dict[str, Any], at: int) -> None:

@@ -99,7 +99,8 @@ class Board:
             return f"{name} is gone"
         one.state, one.since = _STATES[news.event], at
         told = news.event == "deployed" or (news.event == "deploying" and self.starts)
-        return f"{name} is {one.state}" if told else None
+        where = f" ({news.message})" if news.event == "deploying" and news.message else ""
+        return f"{name} is {one.state}{where}" if told else None
 
     def _hear_of_experiment(self, news: News, at: float) -> str | None:
         name = news.experiment or "?"

@@ -1,7 +1,9 @@
 """From options to requests: golden plans, each request against botocore's service model, and what is refused."""
 
 import json
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -237,3 +239,25 @@ def test_images_for_cuda_13_get_machines_whose_driver_knows_it():
     assert ami_version(image, instance("ml.g5.xlarge")) == "al2023-ami-sagemaker-inference-gpu-4-1"
     assert ami_version(image_uri("tgi", "gpu", "us-east-1"), instance("ml.g5.xlarge")) is None
     assert image_uri("lmi", "gpu", "cn-north-1").startswith("727897471807.dkr.ecr.cn-north-1.amazonaws.com.cn/")
+
+
+def test_a_version_that_is_not_known_is_looked_up_where_the_sdk_is_installed(monkeypatch):
+    asked = []
+
+    class Sdk(ModuleType):
+        @staticmethod
+        def retrieve(framework, region, **given):
+            asked.append((framework, region, given))
+            if given["version"] == "0.1":
+                raise ValueError("unsupported version")
+            return "found"
+
+    for name in ("sagemaker", "sagemaker.core"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    monkeypatch.setitem(sys.modules, "sagemaker.core.image_uris", Sdk("sagemaker.core.image_uris"))
+    assert image_uri("lmi", "gpu", "eu-west-1", "0.30.0") == "found"
+    assert asked == [
+        ("djl-lmi", "eu-west-1", {"version": "0.30.0", "instance_type": "ml.g5.12xlarge", "image_scope": "inference"})
+    ]
+    with pytest.raises(ValueError, match=r"known: 0\.38\.0"):
+        image_uri("lmi", "gpu", "eu-west-1", "0.1")

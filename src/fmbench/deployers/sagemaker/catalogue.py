@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
+from importlib import import_module
 from importlib.resources import files
 from typing import Any, Literal
 
@@ -33,6 +34,15 @@ CUDA_13_FAMILIES = ("g4dn", "g5", "g6", "g6e", "g7e", "p4d", "p4de", "p5", "p5e"
 CUDA_13_AMI = "al2023-ami-sagemaker-inference-gpu-4-1"
 _ENGINES: Mapping[str, Engine] = {"tgi-inference": "tgi", "djl-inference": "lmi", "vllm": "vllm", "sglang": "sglang"}
 """What names of AWS's repositories tell; the first that fits counts."""
+_FRAMEWORKS: Mapping[tuple[Engine, Accelerator], str] = {
+    ("lmi", "gpu"): "djl-lmi",
+    ("lmi", "neuron"): "djl-neuronx",
+    ("tgi", "gpu"): "huggingface-llm",
+    ("tgi", "neuron"): "huggingface-llm-neuronx",
+    ("vllm", "gpu"): "vllm",
+    ("sglang", "gpu"): "sglang",
+}
+"""What the SDK calls them."""
 _NEURON = re.compile(r"neuron|inf[12]\b|trn[12]")
 _GPU = re.compile(r"\bgpu\b|[-:]cu\d{2,3}\b|cuda|lmi\d")
 _CPU = re.compile(r"\bcpu\b")
@@ -98,11 +108,30 @@ def image_uri(engine: Engine, accelerator: Accelerator, region: str, version: st
         raise ValueError(f"no image of {engine} for {accelerator} is known; give image_uri")
     chosen = next((one for one in fitting if version in {None, one["version"]}), None)
     if chosen is None:
+        if (found := _by_the_sdk(engine, accelerator, region, version)) is not None:
+            return found
         known = ", ".join(one["version"] for one in fitting)
-        raise ValueError(f"no image of {engine} {version} for {accelerator} is known (known: {known}); give image_uri")
+        raise ValueError(
+            f"no image of {engine} {version} for {accelerator} is known (known: {known}); give image_uri, or install "
+            'the extra "sagemaker", which knows more'
+        )
     account = table["accounts"].get(region, table["account"])
     domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
     return f"{account}.dkr.ecr.{region}.{domain}/{chosen['repository']}:{chosen['tag']}"
+
+
+def _by_the_sdk(engine: Engine, accelerator: Accelerator, region: str, version: str | None) -> str | None:
+    """An image that the SDK knows, where the extra ``sagemaker`` is installed."""
+    framework = _FRAMEWORKS.get((engine, accelerator))
+    try:
+        image_uris: Any = import_module("sagemaker.core.image_uris")  # takes seconds, so only for what is not known here
+    except ImportError:
+        return None
+    kind = "ml.inf2.48xlarge" if accelerator == "neuron" else "ml.g5.12xlarge"
+    try:
+        return str(image_uris.retrieve(framework, region, version=version, instance_type=kind, image_scope="inference"))
+    except ValueError:
+        return None
 
 
 def engine_of_image(image: str) -> Engine | None:
