@@ -100,7 +100,8 @@ def one_run(
     at = {prompt.id: prompt.at_seconds for prompt in trace}
     asked = np.array([at[row["prompt_id"]] for row in rows]) / options.speed
     received = np.array([truths[row["id"]].received - origin for row in rows]) / 1e9
-    return asked - asked[0], *(np.array([row[name] for row in rows]) / 1e9 for name in ("due_ns", "sent_ns")), received
+    due, sent = (np.array([row[name] for row in rows]) / 1e9 for name in ("due_ns", "sent_ns"))
+    return asked - asked[0], due, sent, received
 
 
 def shown(name: str, asked: np.ndarray, times: np.ndarray) -> float:

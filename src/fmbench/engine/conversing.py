@@ -89,9 +89,10 @@ class ConversingEngine(Engine):
         async with create_task_group() as pauses:
             pauses.start_soon(shared.run)
             pauses.start_soon(release)
-            outcome = await super().run()
-            pauses.cancel_scope.cancel()
-        return outcome
+            try:
+                return await super().run()
+            finally:
+                pauses.cancel_scope.cancel()
 
     # Closed loads: a stream has one session at a time.
 
