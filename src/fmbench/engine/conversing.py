@@ -86,13 +86,13 @@ class ConversingEngine(Engine):
             await self._over.wait()
             shared.release()
 
+        outcome = Outcome(None, 0, None)
         async with create_task_group() as pauses:
             pauses.start_soon(shared.run)
             pauses.start_soon(release)
-            try:
-                return await super().run()
-            finally:
-                pauses.cancel_scope.cancel()
+            outcome = await super().run()
+            pauses.cancel_scope.cancel()
+        return outcome
 
     # Closed loads: a stream has one session at a time.
 
