@@ -94,3 +94,9 @@ def test_its_folder_is_a_runs(calibration):
     again = partial(calibrate, calibration.directory, streams=(1,), seconds=0.1, flood_seconds=0.1)
     with pytest.raises(fmbench.RunDirectoryError):
         again()
+
+
+def test_the_folder_of_another_calibration_is_refused_without_talk_of_resuming(tmp_path):
+    (tmp_path / "run.json").write_text("{}", encoding="utf-8")
+    done = CliRunner().invoke(commands, ["calibrate", "--out", str(tmp_path)])
+    assert str(done.exception) == f"{tmp_path} holds an unfinished run: give another folder"

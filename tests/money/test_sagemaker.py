@@ -131,6 +131,7 @@ def killed(aws, environment, directory, wanted, share, ending):
         wait_for(lambda: not ours(aws, run), WITHIN_SECONDS)
         seconds = time.monotonic() - begun
         wait_for(lambda: not watchdogs(directory))
+        assert ours(aws, run) == [], "a request that was under way came after the watchdog's last look"
     else:
         if ending == "tags":
             (directory / "journal.jsonl").unlink()

@@ -67,6 +67,49 @@ def test_a_thing_that_still_stands_is_seen(impatient):
         check_deployer(deployer(enter))
 
 
+class Created:
+    """Says that it made something, and that it is gone."""
+
+    password = "hunter2"
+
+    def __init__(self, region="here", api_token="secret"):
+        self.region = region
+        self.api_token = api_token
+
+    @asynccontextmanager
+    async def deploy(self, run):
+        run.creating({"thing": 1}, usd_per_hour=5.0)
+        await asyncio.sleep(0)
+        try:
+            yield HERE
+        finally:
+            run.deleted({"thing": 1})
+
+
+class Deletable(Created):
+    async def delete(self, handle):
+        return self.region == "here" and handle == {"thing": 1}
+
+
+def test_what_costs_must_be_deletable_by_another_process(impatient):
+    class Forgets(Deletable):
+        async def delete(self, handle):
+            return False
+
+    check_deployer(Deletable, cancel=False)
+    with pytest.raises(AssertionError, match=r"has no delete\(handle\)"):
+        check_deployer(Created, cancel=False)
+    with pytest.raises(AssertionError, match="says of what is gone that it is not"):
+        check_deployer(Forgets, cancel=False)
+    with pytest.raises(AssertionError, match="AttributeError"):
+        check_deployer(Secretive, cancel=False)
+
+
+class Secretive(Created):
+    async def delete(self, handle):
+        return bool(self.api_token)
+
+
 def test_a_task_that_is_left_is_seen(impatient):
     tasks = []
 

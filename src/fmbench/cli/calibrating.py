@@ -26,6 +26,7 @@ def calibrate(*, out: Path | None, as_json: bool) -> NoReturn:
     A server that logs what it did is driven at several numbers of streams; reported minus true is the error. Exit status 1
     where the machine does not keep to the budget, or where nothing can be told.
     """
+    from fmbench import RunDirectoryError  # noqa: PLC0415 - only this command needs it
     from fmbench.calibration import calibrate as measured  # noqa: PLC0415 - only this command needs it
     from fmbench.calibration.page import write_calibration  # noqa: PLC0415 - only this command needs it
     from fmbench.cli.ending import DONE, INVALID  # noqa: PLC0415 - only this command needs it
@@ -33,8 +34,12 @@ def calibrate(*, out: Path | None, as_json: bool) -> NoReturn:
     from fmbench.cli.running import default_directory  # noqa: PLC0415 - only this command needs it
     from fmbench.cli.signals import interruptible  # noqa: PLC0415 - only this command needs it
 
-    with shown_progress(["paced", "flood"]) as screen, interruptible(screen.say):
-        calibration = measured(out or default_directory("calibrate"), on_progress=screen)
+    try:
+        with shown_progress(["paced", "flood"]) as screen, interruptible(screen.say):
+            calibration = measured(out or default_directory("calibrate"), on_progress=screen)
+    except RunDirectoryError as error:
+        told, resuming, _ = str(error).partition(": resume it")  # a calibration is measured in one go
+        raise RunDirectoryError(f"{told}: give another folder" if resuming else str(error)) from error
     page, _ = write_calibration(calibration)
     if as_json:
         click.echo(json.dumps(calibration.as_dict(), indent=2, allow_nan=False))

@@ -8,9 +8,21 @@ process writes down, ``deleting`` deletes, ``watchdog`` is the second process, a
 from __future__ import annotations
 
 from fmbench.journal.deleting import Left, delete_all
-from fmbench.journal.identity import is_reviving, revive
+from fmbench.journal.identity import can_delete, identify, is_reviving, revive
 from fmbench.journal.log import Journal, spent_usd
 from fmbench.journal.sitting import Entries, Sitting
 from fmbench.journal.tags import tags_of
 
-__all__ = ["Entries", "Journal", "Left", "Sitting", "delete_all", "is_reviving", "revive", "spent_usd", "tags_of"]
+__all__ = [
+    "Entries",
+    "Journal",
+    "Left",
+    "Sitting",
+    "can_delete",
+    "delete_all",
+    "identify",
+    "is_reviving",
+    "revive",
+    "spent_usd",
+    "tags_of",
+]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.lowlevel
 
 from fmbench import Deployer, Endpoint, Run
+from fmbench.journal import Journal, can_delete, identify, revive
 from fmbench.testing.asserting import require
 from fmbench.testing.cancelling import CancelEverywhere
 from fmbench.testing.left_behind import LeftBehind
@@ -28,7 +31,8 @@ def check_deployer(make: Callable[[], Deployer], *, cancel: bool = True) -> None
     """Check a deployer by deploying it: twice, with an error in the body, and cancelled at one await after another.
 
     Each await is cancelled in a deployment of its own, the first three times that it comes by, up to and including those
-    of its undoing; so a deployer is started as often as it has awaits.
+    of its undoing; so a deployer is started as often as it has awaits. What it announced by ``run.creating`` must be such that
+    ``delete(handle)`` of the deployer as another process makes it again says that it is gone, however often it is asked.
 
     Args:
         make: Returns the deployer; called for each deployment.
@@ -49,6 +53,7 @@ async def _check(make: Callable[[], Deployer], cancel: bool) -> None:
         async with _clean() as (run, left):
             await _deployed(make(), run, left)
             await _require_nothing(left, "after use")
+            await _require_deletable(make(), run.directory)
     async with _clean() as (run, left):
         await _failing(make(), run, left)
         await _require_nothing(left, "after an error in the body")
@@ -83,6 +88,23 @@ async def _failing(deployer: Deployer, run: Run, left: LeftBehind) -> None:
     except BaseExceptionGroup as group:
         seen = group.subgroup(Mine) is not None
     require(seen, "an error in the body did not come out of the deployer's context")
+
+
+async def _require_deletable(deployer: Deployer, folder: Path) -> None:
+    """What was made, and is gone, must be gone for another process, too."""
+    handles = [entry["handle"] for entry in Journal(folder).entries() if entry["event"] == "creating"]
+    if not handles:
+        return
+    require(can_delete(deployer), "it calls run.creating(handle), and has no delete(handle)")
+    identity = identify(deployer)
+    again: Any = deployer if identity is None else revive(json.loads(json.dumps(identity)))
+    for handle in handles * 2:
+        try:
+            gone = await again.delete(handle)
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}"
+            raise AssertionError(f"delete({handle}) of a deployer made again from its plain attributes: {said}") from error
+        require(gone, f"delete({handle}) says of what is gone that it is not")
 
 
 async def _whole(deployer: Deployer, run: Run) -> None:
