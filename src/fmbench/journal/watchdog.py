@@ -21,6 +21,8 @@ from typing import Any
 
 READY = 3
 """The descriptor on which the parent waits for a word."""
+MOST_DESCRIPTORS = 65536
+"""Some systems have no limit, and close one by one."""
 LOOK_SECONDS = 1.0
 GRACE_SECONDS = 15.0
 """How long after a limit the run itself is left to end what it has."""
@@ -92,7 +94,7 @@ def detach() -> int:
         os.setsid()
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    os.closerange(READY + 1, os.sysconf("SC_OPEN_MAX"))
+    os.closerange(READY + 1, min(os.sysconf("SC_OPEN_MAX"), MOST_DESCRIPTORS))
     readable, writable = os.pipe()
     os.set_blocking(writable, False)
     signal.set_wakeup_fd(writable)
