@@ -1,6 +1,7 @@
 """The cloud of paper, registered as a stranger's deployer would be, and a list of standing things of the test's own."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -22,4 +23,6 @@ def paper(tmp_path, monkeypatch):
     import paper_cloud
 
     yield paper_cloud
+    for number in paper_cloud.watchdogs(tmp_path, within=True):  # where a test fails, they would try for a day
+        os.kill(number, signal.SIGKILL)
     sys.modules.pop("paper_cloud")

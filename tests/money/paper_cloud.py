@@ -120,14 +120,18 @@ def wait_for(what, seconds=60.0):
     deadline = time.monotonic() + seconds
     while not (found := what()):
         assert time.monotonic() < deadline, "it does not come"
-        time.sleep(0.01)
+        time.sleep(0.05)
     return found
 
 
-def watchdogs(directory):
+def watchdogs(directory, *, within=False):
     """Their process numbers, from the system's list."""
     listing = subprocess.run(["ps", "-ww", "-e", "-o", "pid=,args="], capture_output=True, text=True, check=True).stdout
-    return [int(line.split()[0]) for line in listing.splitlines() if f"watchdog.py {directory.absolute()} " in line]
+    return [
+        int(line.split()[0])
+        for line in listing.splitlines()
+        if f"watchdog.py {directory.absolute()}{'/' if within else ' '}" in line
+    ]
 
 
 if __name__ == "__main__":

@@ -77,13 +77,25 @@ def wait_for(what, seconds=60.0):
     deadline = time.monotonic() + seconds
     while not (found := what()):
         assert time.monotonic() < deadline, "it does not come"
-        time.sleep(0.05)
+        time.sleep(0.2)
     return found
 
 
-def watchdogs(directory):
+@pytest.fixture(autouse=True)
+def no_watchdog_is_left(tmp_path):
+    """Where a test fails, its watchdogs would try for a day."""
+    yield
+    for number in watchdogs(tmp_path, within=True):
+        os.kill(number, signal.SIGKILL)
+
+
+def watchdogs(directory, *, within=False):
     listing = subprocess.run(["ps", "-ww", "-e", "-o", "pid=,args="], capture_output=True, text=True, check=True).stdout
-    return [int(line.split()[0]) for line in listing.splitlines() if f"watchdog.py {directory.absolute()} " in line]
+    return [
+        int(line.split()[0])
+        for line in listing.splitlines()
+        if f"watchdog.py {directory.absolute()}{'/' if within else ' '}" in line
+    ]
 
 
 def start(directory, environment, *, seconds=1.0, prefix=""):
