@@ -38,7 +38,7 @@ def cleanup(
     """Delete what runs that are over have left standing: the run's in DIRECTORY, or everybody's that can be found.
 
     Found by journals, and by tags; either may be lost. What carries no tag of ours, and is in no journal, is never touched.
-    Exit status 3 where something could not be deleted.
+    Exit status 3 where something could not be deleted, or could not be looked for.
     """
     from functools import partial  # noqa: PLC0415 - only this command needs it
 
@@ -52,14 +52,14 @@ def cleanup(
     wish = Wish(directory=directory, expired=expired, everything=everything, kept=kept, dry_run=dry_run, regions=regions)
     outcome = anyio.run(partial(clean, wish, lambda thing: say(f"deleting {_line(thing)}")))
     for one in outcome.unseen:
-        say(f"tags could not be looked for: {one}")
+        say(f"could not look for tags: {one}")
     if as_json:
         click.echo(json.dumps(_object(outcome, dry_run=dry_run), indent=2))
     else:
         _show(outcome, dry_run=dry_run)
     for thing, why in outcome.failed:
         say(f"STILL THERE, {_line(thing)}: {why}")
-    sys.exit(STANDING if outcome.failed else DONE)
+    sys.exit(STANDING if outcome.failed or outcome.unseen else DONE)
 
 
 def _show(outcome: Cleanup, *, dry_run: bool) -> None:
@@ -68,7 +68,11 @@ def _show(outcome: Cleanup, *, dry_run: bool) -> None:
     for thing, why in outcome.left:
         click.echo(f"left  {_line(thing)}: {why}")
     if not (outcome.deleted or outcome.left or outcome.failed):
-        click.echo("nothing of ours stands")
+        places = ", ".join(["the default region", *outcome.regions])
+        if outcome.unseen:
+            click.echo("nothing of ours was found, but not everywhere could be looked; see standard error")
+        else:
+            click.echo(f"nothing of ours stands, as far as journals and tags tell (looked in {places})")
 
 
 def _line(thing: Thing) -> str:
@@ -89,6 +93,7 @@ def _object(outcome: Cleanup, *, dry_run: bool) -> dict[str, Any]:
         "left": [{**_fields(thing), "reason": why} for thing, why in outcome.left],
         "failed": [{**_fields(thing), "reason": why} for thing, why in outcome.failed],
         "unseen": outcome.unseen,
+        "regions": outcome.regions,
     }
 
 

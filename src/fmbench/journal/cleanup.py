@@ -63,13 +63,15 @@ class Cleanup:
         deleted: What is gone now, or would be deleted.
         left: What was left alone, with the reason.
         failed: What could not be deleted, with the reason.
-        unseen: Where tags could not be looked for, and why.
+        unseen: Where tags could not be looked for, and why. Then that nothing is left is not known.
+        regions: Where tags were looked for besides where deployers look by themselves.
     """
 
     deleted: list[Thing] = field(default_factory=list)
     left: list[tuple[Thing, str]] = field(default_factory=list)
     failed: list[tuple[Thing, str]] = field(default_factory=list)
     unseen: list[str] = field(default_factory=list)
+    regions: list[str] = field(default_factory=list)
 
 
 async def clean(wish: Wish, begin: Callable[[Thing], None]) -> Cleanup:
@@ -84,7 +86,7 @@ async def clean(wish: Wish, begin: Callable[[Thing], None]) -> Cleanup:
     """
     found = await survey(wish.directory, regions=wish.regions)
     _refuse_blindness(wish, found)
-    outcome, now, chosen = Cleanup(unseen=found.unseen), time.time(), []
+    outcome, now, chosen = Cleanup(unseen=found.unseen, regions=[one for one in found.regions if one]), time.time(), []
     for thing in found.things:
         why = wish.why_not(thing, now)
         if why is not None:

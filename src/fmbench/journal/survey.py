@@ -58,11 +58,13 @@ class Survey:
         things: Each thing once.
         unseen: Where tags could not be looked for, and why.
         looked: The classes whose things were looked for by tags.
+        regions: Where that was, by name; ``None`` is where a deployer looks by itself.
     """
 
     things: list[Thing] = field(default_factory=list)
     unseen: list[str] = field(default_factory=list)
     looked: set[str] = field(default_factory=set)
+    regions: list[str | None] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +98,8 @@ async def survey(directory: Path | None, *, regions: Sequence[str] = ()) -> Surv
     wanted = None if directory is None else places[0].run
     if directory is None or wanted is not None:
         seekers = _seekers(found, places, registered=directory is None or not Journal(directory).path.exists())
-        async for thing in _by_tags(found, seekers, wanted, [None, *asked], {place.run: place for place in places}):
+        found.regions = [None, *asked]
+        async for thing in _by_tags(found, seekers, wanted, found.regions, {place.run: place for place in places}):
             by_key[key_of(thing.handle)] = _joined(by_key.get(key_of(thing.handle)), thing)
     found.things = list(by_key.values())
     return found

@@ -305,3 +305,18 @@ def test_each_services_own_address_is_honoured(aws, tmp_path, monkeypatch):
         monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", "http://127.0.0.1:9")
     result = measured(tmp_path / "run", gpu(), loads=Concurrency(1, requests=2))
     assert set(result.records.status) == {"ok"}
+
+
+def test_things_whose_tags_may_not_be_read_are_passed_over_unless_that_is_all(aws, tmp_path, caplog):
+    async def look():
+        async with gpu(endpoint_name="fmbench-readable").deploy(run_of(tmp_path, "run-readable")):
+            aws.fault("denied", operation="ListTags", times=1)
+            [found] = await find_tagged(run_id="run-readable")
+            assert found.handle["name"] == "fmbench-readable"
+            aws.fault("denied", operation="ListTags", times=None)
+            with pytest.raises(DeployError, match="AccessDenied"):
+                await find_tagged(run_id="run-readable")
+            aws.mend()
+
+    asyncio.run(look())
+    assert "is passed over, for its tags may not be read" in caplog.text

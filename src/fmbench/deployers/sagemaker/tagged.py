@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
 
 from fmbench import Found, PriceBook
 from fmbench.deployers.sagemaker.control import Aws, AwsError, aws_in
@@ -14,6 +15,7 @@ _KINDS = {"endpoint": "Endpoints", "endpoint-config": "EndpointConfigs", "model"
 _LISTED = {"endpoint": "Endpoint", "endpoint-config": "EndpointConfig", "model": "Model"}
 NAME_PART = "fmbench-"
 """In the names that fmbench makes."""
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 async def find_tagged(region: str | None = None, *, run_id: str | None = None) -> list[Found]:
@@ -38,14 +40,13 @@ async def find_tagged(region: str | None = None, *, run_id: str | None = None) -
 async def _find(aws: Aws, run_id: str | None) -> list[Found]:
     by_api = await _by_tagging_api(aws)
     named = {} if by_api is None else {"NameContains": NAME_PART}
-    tagged: dict[str, dict[str, str]] = {}
+    arns: list[str] = []
     for kind, key in _KINDS.items():
         noun = kind.replace("-", "_")
         listed = await aws.pages("sagemaker", f"list_{noun}s", key, **named)
-        for arn in (one[f"{_LISTED[kind]}Arn"] for one in listed):
-            tagged[arn] = await _tags(aws, arn)
-    for arn in by_api or ():  # it tells of things for a while after they are gone, so each is looked at
-        tagged[arn] = await _tags(aws, arn)
+        arns += [one[f"{_LISTED[kind]}Arn"] for one in listed]
+    # The Tagging API tells of things for a while after they are gone, so each is looked at.
+    tagged = await _all_tags(aws, dict.fromkeys([*arns, *(by_api or ())]))
     by_name: dict[tuple[str, str], dict[str, Mapping[str, str]]] = {}
     for arn, tags in tagged.items():
         if (run := tags.get(RUN_TAG)) is not None and run_id in {None, run}:
@@ -66,6 +67,22 @@ async def _found(aws: Aws, things: Mapping[str, Mapping[str, str]]) -> Found:
 
 def _name(arn: str) -> str:
     return arn.split(":", 5)[5].partition("/")[2]
+
+
+async def _all_tags(aws: Aws, arns: Iterable[str]) -> dict[str, dict[str, str]]:
+    """The tags of each; without those that may not be looked at, which are somebody else's, unless that is all of them."""
+    tagged, refusal = {}, None
+    for arn in arns:
+        try:
+            tagged[arn] = await _tags(aws, arn)
+        except AwsError as error:
+            if "AccessDenied" not in error.code:
+                raise
+            refusal = error
+            logger.warning("%s is passed over, for its tags may not be read: %s", arn, error)
+    if refusal is not None and not tagged:
+        raise refusal
+    return tagged
 
 
 async def _tags(aws: Aws, arn: str) -> dict[str, str]:
