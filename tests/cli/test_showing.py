@@ -3,15 +3,23 @@
 import os
 import subprocess
 import sys
+from contextlib import asynccontextmanager
 
 import pytest
 
-from fmbench import SLO, Benchmark, Check, Concurrency, Prompt, Result
+from fmbench import SLO, Benchmark, Check, Concurrency, ConfigError, Prompt, Result
 from fmbench.cli.outcome import advice_status, exit_status, nothing_measured
 from fmbench.cli.showing import _beyond, result_object, show_advice, show_result
 from fmbench.testing import InProcess, made_up_result
 
 PROMPTS = [Prompt(id=str(n), text=f"prompt {n}") for n in range(20)]
+
+
+class Misasked(InProcess):
+    @asynccontextmanager
+    async def deploy(self, run):
+        raise ConfigError("there is no such model")
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +79,9 @@ def test_statuses(wide, tmp_path):
     assert nothing_measured(failed).startswith("nothing was measured: failing answered no request: ")
     absent = made_up_result(tmp_path / "e", "empty")
     assert nothing_measured(absent) == "nothing was measured: absent did not come up: there is no capacity"
+    assert exit_status(absent) == 1  # such as a quota: nothing is wrong with what was asked
+    asked = Benchmark(deployers=[Misasked("wrong")], prompts=PROMPTS, loads=Concurrency(1, requests=2)).run(tmp_path / "w")
+    assert exit_status(asked) == 2
     ordinary = made_up_result(tmp_path / "o")
     assert advice_status(ordinary.advise(SLO(latency_p50_seconds=0.000001))) == 1
     assert exit_status(Result.load(tmp_path / "o")) == exit_status(ordinary)

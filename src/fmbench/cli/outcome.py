@@ -28,10 +28,15 @@ _REMEDIES = {
 
 
 def exit_status(result: Result) -> int:
-    """0 where the result is whole and valid and something meets the SLO, 2 where nothing at all was measured, else 1."""
-    if nothing_measured(result) is not None:
+    """0 where the result is whole and valid and something meets the SLO, 2 where the user must mend what was asked, else 1.
+
+    A deployment that failed for another reason, such as a quota, is an outcome: nothing may be wrong with what was asked.
+    """
+    errors = [deployment.error for deployment in result.deployments if deployment.status == "failed"]
+    failed = bool(errors)
+    mishap = any(error is None or error["kind"] != "ConfigError" for error in errors)
+    if nothing_measured(result) is not None and not mishap:
         return BAD_USE
-    failed = any(deployment.status == "failed" for deployment in result.deployments)
     missed = result.slo is not None and not _met(result.advise())
     return INVALID if failed or _limited(result) or missed or result.verdict == "fail" else DONE
 
