@@ -195,3 +195,19 @@ def test_what_no_other_process_could_delete_is_told(tmp_path, paper):
     assert [problem["kind"] for problem in result.problems] == ["unwatched"]
     assert paper.there(tmp_path / "c") == []
     assert not (tmp_path / "r" / "watchdog.log").exists()
+
+
+def test_a_resumed_run_deletes_what_was_left_before_it_makes_anything(tmp_path, paper):
+    cloud = paper.made(tmp_path / "cloud")
+    process = paper.start(tmp_path / "r", cloud, seconds=3)
+    paper.wait_for(lambda: len(paper.there(cloud)) == 4)
+    for watchdog in paper.watchdogs(tmp_path / "r"):
+        os.kill(watchdog, signal.SIGKILL)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    known = len(list(Journal(tmp_path / "r").entries()))
+    paper.benchmark(cloud, seconds=3).run(tmp_path / "r", resume=True)
+    events = [(one["event"], one.get("handle")) for one in list(Journal(tmp_path / "r").entries())[known:]]
+    made = [number for number, (event, _) in enumerate(events) if event == "creating"]
+    assert [event for event, _ in events[: made[0]]].count("deleted") == 4
+    assert paper.there(cloud) == []

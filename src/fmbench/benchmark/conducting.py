@@ -107,8 +107,8 @@ class Conductor:
             return
         async with create_task_group() as group:
             self._group = group
-            group.start_soon(take_down_earlier, self._sitting.journal, self._file)
             group.start_soon(self._draw_known)
+            await take_down_earlier(self._sitting.journal, self._file)  # first: a new thing may need an earlier one's name
             for deployment in dict.fromkeys(one.deployment for one in self._asked):
                 if open_ones := [one for one in self._asked if one.deployment is deployment and self._is_open(one)]:
                     group.start_soon(self._deployment, deployment, open_ones)
