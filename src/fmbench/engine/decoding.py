@@ -24,7 +24,9 @@ SLICE = 32
 REPLY = 8
 """What ending a reply costs, in pieces."""
 BACKLOG = 64
-"""Replies that may wait; from there on slices grow with the queue, or a client at its limit would fill its memory."""
+"""Replies that may wait; from there on slices grow with the queue."""
+MOST = 32_768
+"""Pieces that wait at most: what is more is decoded at once, or a client at its limit would fill its memory."""
 
 Landed = Callable[[Flight, Completion | None, Sequence[Delta]], None]
 
@@ -89,6 +91,8 @@ class Decoding:
     def slice(self) -> None:
         """Decode about ``SLICE`` pieces, and more where the queue is long."""
         budget = SLICE * (1 + len(self._queue) // BACKLOG)
+        if len(self._queue) > BACKLOG:
+            budget = max(budget, sum(len(flight.exchange.pieces) for flight in self._queue) - MOST)
         while budget > 0 and self._queue:
             flight = self._queue.popleft()
             pieces = flight.exchange.pieces

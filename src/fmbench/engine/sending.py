@@ -22,6 +22,8 @@ __all__ = ["Engine"]
 
 FLUSH_SECONDS = 0.5
 """How long a finished request may wait for the log: a kill loses at most the last second."""
+LATE_NS = 100_000_000
+"""How long a batch is written in steps: at a client's limit the turns between them are so long that records would pile up."""
 NOTICE_NS = 500_000_000
 """How long it may take to notice that sending is over."""
 
@@ -342,8 +344,10 @@ class Engine:
             self._decoding.wake()
             batch, self._finished = self._finished, []
             with CancelScope(shield=True):  # a batch half written would be lost
+                late = self._now() + LATE_NS
                 for _ in self._log.appending(batch):
-                    await checkpoint()
+                    if self._now() < late:
+                        await checkpoint()
             self._on_records(batch)
 
     def _write_rest(self) -> None:
