@@ -26,7 +26,7 @@ REPLY = 8
 BACKLOG = 64
 """Replies that may wait; from there on slices grow with the queue."""
 MOST = 32_768
-"""Pieces that wait at most: what is more is decoded at once, or a client at its limit would fill its memory."""
+"""About how many pieces wait at most: what is more is decoded at once, or a client at its limit would fill its memory."""
 
 Landed = Callable[[Flight, Completion | None, Sequence[Delta]], None]
 
