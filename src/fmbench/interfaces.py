@@ -214,8 +214,8 @@ class Deployer(Protocol):
 
     May also have: ``describe() -> Facts`` (what is known before deploying: price, instance type), ``exclusive`` (deployers
     with the same value other than ``None`` are entered one after another), ``invoker``, ``name`` (or ``label``, a default for
-    it), and, if it creates
-    anything that costs, ``async delete(handle) -> bool``.
+    it), ``resource`` (what it will create, where the user named it: two of one benchmark must not have the same other than
+    ``None``), and, if it creates anything that costs, ``async delete(handle) -> bool``.
     """
 
     def deploy(self, run: Run) -> AbstractAsyncContextManager[Endpoint]:

@@ -135,6 +135,7 @@ def name_cases(
         for case, deployment, prompts in parts
     ]
     _refuse_twins(asked)
+    _refuse_one_resource_twice(deployments)
     for one in asked:
         _refuse_unspeakable(one)
     for one in asked:
@@ -197,6 +198,17 @@ def _refuse_twins(asked: Sequence[Asked]) -> None:
     names = [one.name for one in asked]
     if twins := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(f"two experiments are called {twins[0]!r}: ask for it once, or give each case a name")
+
+
+def _refuse_one_resource_twice(deployments: Sequence[Deployment]) -> None:
+    """One would be taken for the other, and neither could be told to stand or to be gone."""
+    seen: dict[Any, str] = {}
+    for one in deployments:
+        if (resource := getattr(one.deployer, "resource", None)) is None:
+            continue
+        if (other := seen.setdefault(resource, one.name)) != one.name:
+            words = " ".join(map(str, resource)) if isinstance(resource, tuple) else str(resource)
+            raise ConfigError(f"{other} and {one.name} would both create {words}: give each a name of its own")
 
 
 def _resolved(part: Any, registry: Any, kind: type[Any], what: str) -> Any:

@@ -10,6 +10,7 @@ import pytest
 from fmbench import Benchmark, Concurrency, ConfigError, DeployError, Parameters, Prompt, Run
 from fmbench.deployers import JumpStart, SageMakerEndpoint, SageMakerGPU, SageMakerNeuron
 from fmbench.deployers.sagemaker import delete_deployment, find_tagged
+from fmbench.journal import Journal
 
 ROLE = "arn:aws:iam::000000000000:role/SageMakerRole"
 PROMPTS = [Prompt(id=f"p{number}", text=f"Tell me about {number} things, please.", tokens=8) for number in range(12)]
@@ -320,3 +321,29 @@ def test_things_whose_tags_may_not_be_read_are_passed_over_unless_that_is_all(aw
 
     asyncio.run(look())
     assert "is passed over, for its tags may not be read" in caplog.text
+
+
+def test_two_deployers_of_one_endpoint_name_are_refused_before_anything_is_made(aws, tmp_path):
+    twins = [gpu(name="a", endpoint_name="same-name"), gpu(name="b", endpoint_name="Same-Name", region="us-east-1")]
+    with pytest.raises(ConfigError, match=r"^a and b would both create the endpoint same-name in us-east-1: give each a name"):
+        measured(tmp_path / "run", *twins)
+    measured(tmp_path / "elsewhere", twins[0], loads=Concurrency(1, requests=2))
+    assert Benchmark(
+        deployers=[twins[0], gpu(name="b", endpoint_name="same-name", region="eu-west-1")],
+        prompts=PROMPTS,
+        loads=Concurrency(1, requests=2),
+    )
+
+
+def test_the_journal_does_not_call_gone_what_stands_under_a_name_that_was_refused(aws, tmp_path):
+    async def main():
+        async with gpu(endpoint_name="same-name").deploy(run_of(tmp_path)):
+            with pytest.raises(DeployError, match="already existing"):
+                async with gpu(endpoint_name="same-name").deploy(run_of(tmp_path)):
+                    raise AssertionError
+            assert len(Journal(tmp_path).standing()) == 1
+            assert len(standing(aws)) == 3
+        assert Journal(tmp_path).standing() == []
+
+    asyncio.run(main())
+    assert standing(aws) == set()

@@ -95,6 +95,17 @@ class Deployed(Priced):
         """The name, or the model's with the instance type."""
         return self.name or f"{self._stem()}-{self.instance_type.removeprefix('ml.')}"
 
+    @property
+    def resource(self) -> tuple[str, ...] | None:
+        """What its user named: of one name, a region has one endpoint, whatever the case of its letters.
+
+        Raises:
+            ConfigError: the ``aws`` extra is not installed.
+        """
+        if self.endpoint_name is None:
+            return None
+        return ("the endpoint", self.endpoint_name.lower(), "in", region_of(self.region) or "the default region")
+
     def _stem(self) -> str:
         raise NotImplementedError
 

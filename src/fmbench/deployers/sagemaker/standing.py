@@ -61,13 +61,14 @@ async def standing(
     """
     handle = handle_of(plan, region=aws.region, account=account, run_id=_run_in(plan.model))
     run.creating(handle, usd_per_hour)
-    came_up = refused = False
+    came_up = refused = free = False
     try:
         began = time.monotonic()
         try:
             await _create(aws, "create_model", plan.model)
         except AwsError as error:
-            refused = not error.unsure  # then there is nothing to delete
+            refused = not error.unsure  # then there is nothing to delete of what was asked for now
+            free = refused and await _is_free(aws, handle, error)
             raise
         await _create(aws, "create_endpoint_config", plan.endpoint_config)
         await _create(aws, "create_endpoint", plan.endpoint)
@@ -77,12 +78,20 @@ async def standing(
             run.creating(handle, usd_per_hour, keep=True)  # one that does not come up is not kept
         yield Up(endpoint=endpoint, start_seconds=time.monotonic() - began)
     finally:
-        if refused:
+        if free:
             run.deleted(handle)
-        elif not (keep and came_up):
+        elif not refused and not (keep and came_up):
             async with run.undoing():
                 await delete_deployment(handle, aws, seconds=math.inf)  # the run's own limit ends it
                 run.deleted(handle)
+
+
+async def _is_free(aws: Aws, handle: Mapping[str, Any], refusal: AwsError) -> bool:
+    """Whether nothing of our run stands under a refused name: an earlier sitting's may, whose entry must not be crossed out."""
+    try:
+        return not [kind for kind in KINDS if await _is_ours(aws, kind, handle["name"], handle["run"])]
+    except AwsError:
+        return not refusal.exists  # it may not be looked at
 
 
 def _limit(run: Run, ready_seconds: float) -> float:
