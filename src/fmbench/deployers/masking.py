@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["shown_command", "shown_environment", "shown_variables"]
+__all__ = ["blotted", "secrets_in", "shown_command", "shown_environment", "shown_variables"]
 
 HIDDEN = "***"
+SHORTEST = 4
+"""Characters of a value; blotting out anything shorter would blot out plain words."""
 _SOUNDS_SECRET = re.compile(r"key|token(?!iz)|secret|passw|pwd|credential|auth|bearer|signature|cookie", re.IGNORECASE)
 _PLAIN = re.compile(r"[+-]?\d{1,9}(\.\d+)?|true|false|yes|no|on|off|auto|none|(fp|bf|float|bfloat|int)\d{1,2}", re.IGNORECASE)
 """Numbers, switches and number formats: what performance depends on, and no secret in itself."""
@@ -32,6 +34,21 @@ def shown_variables(env: Mapping[str, Any]) -> dict[str, Any]:
         else value
         for name, value in env.items()
     }
+
+
+def secrets_in(env: Mapping[str, Any]) -> list[str]:
+    """The values that ``shown_variables`` masks, the longest first."""
+    shown = shown_variables(env)
+    hidden = {str(value) for name, value in env.items() if shown[name] == HIDDEN and len(str(value)) >= SHORTEST}
+    return sorted(hidden, key=len, reverse=True)
+
+
+def blotted(text: str, secrets: Iterable[str], *, most: int) -> str:
+    """Somebody else's words in one line of at most ``most`` characters, without the secrets that they quote."""
+    for secret in secrets:
+        text = text.replace(secret, HIDDEN)
+    text = " ".join(text.split())
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def shown_command(words: Sequence[str]) -> str:

@@ -347,3 +347,15 @@ def test_the_journal_does_not_call_gone_what_stands_under_a_name_that_was_refuse
 
     asyncio.run(main())
     assert standing(aws) == set()
+
+
+def test_a_secret_that_aws_quotes_is_not_told_on(aws, tmp_path):
+    secret = "hf_SECRET" + "x" * 2000  # more than a variable may hold, so that it is refused and quoted
+    measured(tmp_path / "run", gpu(env={"HF_TOKEN": secret}), loads=Concurrency(1, requests=2))
+    [one] = json.loads((tmp_path / "run" / "run.json").read_text())["deployments"]
+    assert one["error"]["message"].startswith("create_model: ")
+    assert "***" in one["error"]["message"]
+    assert len(one["error"]["message"]) < 700
+    assert "SECRET" not in "".join(
+        path.read_text(encoding="utf-8", errors="replace") for path in (tmp_path / "run").rglob("*") if path.is_file()
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from functools import cache, partial
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 
 from fmbench import ConfigError, DeployError
+from fmbench.deployers.masking import blotted
 
 __all__ = ["Aws", "AwsError", "aws_in", "region_of"]
 
@@ -26,6 +27,8 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 20.0
 PATIENCE_SECONDS = 300.0
 """How long one call is made again where AWS throttles."""
 ANSWER_SECONDS = 30.0
+MOST_TOLD = 600
+"""Characters of AWS's message that are kept."""
 MISSING = 'SageMaker needs the extra "aws": pip install "fmbench-harness[aws]"'
 
 
@@ -78,6 +81,7 @@ class Aws:
         self.region: str = _known_region(self._session)
         self._clients: dict[str, Any] = {}
         self._lock = threading.Lock()
+        self._secrets: tuple[str, ...] = ()
 
     def client(self, service: str) -> Any:
         """A client, made once; boto3's sessions are not safe to share between threads, their clients are."""
@@ -94,6 +98,10 @@ class Aws:
                 region = "us-east-1" if service == "pricing" else self.region  # few regions have the Pricing API
                 self._clients[service] = self._session.client(service, region_name=region, config=config)
             return self._clients[service]
+
+    def hide(self, secrets: Iterable[str]) -> None:
+        """Blot these out of what AWS says: it quotes what it refuses."""
+        self._secrets = tuple(secrets)
 
     def close(self) -> None:
         """Close every connection."""
@@ -140,21 +148,23 @@ class Aws:
             answer: dict[str, Any] = getattr(self.client(service), operation)(**parameters)
         except exceptions.ClientError as error:
             said = error.response.get("Error", {})
-            failure = AwsError(said.get("Code", "Unknown"), said.get("Message", ""), operation=operation)
+            failure = AwsError(said.get("Code", "Unknown"), self._told(said.get("Message", "")), operation=operation)
         except exceptions.ParamValidationError as error:
-            failure = ConfigError(" ".join(f"{operation}: {error}".split()))
+            failure = ConfigError(self._told(f"{operation}: {error}"))
         except (exceptions.BotoCoreError, ResponseParserError) as error:
-            failure = _unanswered(error, operation)
+            failure = _unanswered(type(error).__name__, self._told(str(error)), operation)
         else:
             answer.pop("ResponseMetadata", None)
             return answer
         # Raised out here: botocore's error would hold on to its frames, and with them to the connection.
         raise failure
 
+    def _told(self, text: str) -> str:
+        return blotted(text, self._secrets, most=MOST_TOLD)
 
-def _unanswered(error: Exception, operation: str) -> ConfigError | AwsError:
+
+def _unanswered(kind: str, told: str, operation: str) -> ConfigError | AwsError:
     """For what came to no answer of AWS's."""
-    kind, told = type(error).__name__, " ".join(str(error).split())
     if "Credential" in kind:
         return ConfigError(f"AWS credentials: {told}; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and its secret")
     return AwsError(kind, told, operation=operation, unsure=True)

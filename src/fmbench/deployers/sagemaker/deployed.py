@@ -15,7 +15,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 from pydantic.dataclasses import dataclass
 
 from fmbench import ConfigError, Endpoint, Found, HostingPrice, PriceBook, Run, checked
-from fmbench.deployers.masking import shown_variables
+from fmbench.deployers.masking import secrets_in, shown_variables
 from fmbench.deployers.priced import STRICT, Priced
 from fmbench.deployers.sagemaker.catalogue import instance
 from fmbench.deployers.sagemaker.control import Aws, aws_in, region_of
@@ -176,6 +176,7 @@ class Deployed(Priced):
             raise
         except ValueError as error:
             raise ConfigError(f"{self.label}: {error}") from error
+        aws.hide(secrets_in(wanted.environment))
         return wanted
 
     async def _endpoint(self, aws: Aws, up: Up, more: Mapping[str, Any]) -> Endpoint:
