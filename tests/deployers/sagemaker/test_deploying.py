@@ -10,6 +10,7 @@ import pytest
 from fmbench import Benchmark, Concurrency, ConfigError, DeployError, Parameters, Prompt, Run
 from fmbench.deployers import JumpStart, SageMakerEndpoint, SageMakerGPU, SageMakerNeuron
 from fmbench.deployers.sagemaker import delete_deployment, find_tagged
+from fmbench.deployers.sagemaker.control import Aws, AwsError
 from fmbench.journal import Journal
 
 ROLE = "arn:aws:iam::000000000000:role/SageMakerRole"
@@ -359,3 +360,21 @@ def test_a_secret_that_aws_quotes_is_not_told_on(aws, tmp_path):
     assert "SECRET" not in "".join(
         path.read_text(encoding="utf-8", errors="replace") for path in (tmp_path / "run").rglob("*") if path.is_file()
     )
+
+
+def test_a_model_that_may_have_been_made_is_looked_for_whatever_the_repeat_came_to(aws, tmp_path, monkeypatch):
+    asked, ask = [], Aws.ask
+
+    def losing(self, service, operation, parameters):
+        if operation != "create_model":
+            return ask(self, service, operation, parameters)
+        asked.append(operation)
+        if len(asked) == 1:
+            ask(self, service, operation, parameters)
+            raise AwsError("ReadTimeoutError", "no answer", operation=operation, unsure=True)
+        raise AwsError("AccessDeniedException", "no", operation=operation)
+
+    monkeypatch.setattr(Aws, "ask", losing)
+    measured(tmp_path / "run", gpu(), loads=Concurrency(1, requests=2))
+    assert len(asked) == 2
+    assert standing(aws) == set()

@@ -99,21 +99,33 @@ def _limit(run: Run, ready_seconds: float) -> float:
 
 
 async def _create(aws: Aws, operation: str, parameters: Mapping[str, Any]) -> None:
-    """Create one thing. AWS knows no token that makes asking twice harmless, so what exists after doubt is looked at."""
+    """Create one thing. AWS knows no token that makes asking twice harmless, so what exists after doubt is looked at.
+
+    Raises:
+        AwsError: it is refused; ``unsure`` where any attempt was, whatever the last one came to.
+    """
     unsure = False
     for attempt in range(CREATE_ATTEMPTS):
         try:
             await aws.call("sagemaker", operation, **parameters)
         except AwsError as error:
             kind = operation.removeprefix("create_")
-            if unsure and error.exists and await _is_ours(aws, kind, parameters[_NAMES[kind]], _run_in(parameters)):
+            sure, error.unsure = not error.unsure, unsure or error.unsure
+            if unsure and error.exists and await _came_to_be(aws, kind, parameters):
                 return
-            unsure = unsure or error.unsure
-            if not error.unsure or attempt + 1 == CREATE_ATTEMPTS:
+            unsure = error.unsure
+            if sure or attempt + 1 == CREATE_ATTEMPTS:
                 raise
             await anyio.sleep(FIRST_POLL_SECONDS)
         else:
             return
+
+
+async def _came_to_be(aws: Aws, kind: str, parameters: Mapping[str, Any]) -> bool:
+    try:
+        return await _is_ours(aws, kind, parameters[_NAMES[kind]], _run_in(parameters))
+    except AwsError:
+        return False  # it may not be looked at; that creating it was in doubt is told
 
 
 def _run_in(parameters: Mapping[str, Any]) -> str:
