@@ -87,9 +87,9 @@ def test_an_endpoint_that_only_fails_is_told_and_gives_status_2(tmp_path, config
     assert "Traceback" not in done.stderr
 
 
-def test_a_deployment_that_fails_gives_status_2(tmp_path, config):
+def test_a_deployment_that_fails_gives_status_1(tmp_path, config):
     done = fmbench("run", config("http://127.0.0.1:9"), "--out", tmp_path / "r")
-    assert done.returncode == 2
+    assert done.returncode == 1
     assert "nothing accepts connections at http://127.0.0.1:9" in done.stdout + done.stderr
 
 
