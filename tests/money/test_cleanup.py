@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from fmbench.journal import Journal
+from fmbench.journal import Journal, Sitting
+from fmbench.journal.state import noted
 
 
 def fmbench(*arguments):
@@ -162,3 +163,26 @@ def test_mistakes_are_one_line(tmp_path, paper):
     assert nothing.returncode == 2
     assert "holds no run" in nothing.stderr
     assert fmbench("cleanup", "--expired", "--all").returncode == 2
+
+
+def test_what_stands_in_another_region_is_found_when_the_folder_is_gone(tmp_path, paper):
+    """The user's list has the regions, and each is asked."""
+
+    class Elsewhere:
+        def delete(self, handle):
+            return True
+
+    directory = tmp_path / "r"
+    directory.mkdir()
+    sitting = Sitting(directory, run="r-1", tags={"fmbench:run": "r-1"})
+    entries = sitting.of(Elsewhere(), "one")
+    for region in ("eu-west-1", "eu-west-1", "ap-south-1"):
+        entries.creating({"region": region, "name": region}, None, keep=False)
+    [entry] = noted()
+    assert entry["regions"] == ["ap-south-1", "eu-west-1"]
+    shutil.rmtree(directory)
+    looked = fmbench("cleanup", "--dry-run", "--json")
+    assert json.loads(looked.stdout)["regions"] == ["ap-south-1", "eu-west-1"]
+    assert looked.returncode == 3  # its class is a function's own
+    fmbench("cleanup")
+    assert [one["run"] for one in noted()] == ["r-1"]

@@ -45,18 +45,20 @@ class Sitting:
         self._max_usd = max_usd
         self._lock = threading.Lock()
         self._deployers: dict[str, str | None] = {}
+        self._regions: set[str] = set()
         self._watchdog: int | None = None
 
     def of(self, deployer: Any, deployment: str) -> Entries:
         """The part of one deployment."""
         return Entries(self, deployer, deployment)
 
-    def begin(self, cls: type, *, watched: bool) -> None:
+    def begin(self, cls: type, *, watched: bool, region: str | None = None) -> None:
         """Before each thing: say who we are, put the folder on the user's list, start the watchdog, where it is not done yet.
 
         Args:
             cls: The class of who creates it.
             watched: Whether another process could delete it.
+            region: Where it is created.
 
         Raises:
             FmbenchError: there is no watchdog.
@@ -66,11 +68,12 @@ class Sitting:
             if not self._deployers:
                 said = {"run": self._run, "tags": self.tags, "deadline": self.deadline, "max_usd": self._max_usd}
                 self.journal.append("begun", process=process, **said)
-            if class_name(cls) not in self._deployers:
+            if class_name(cls) not in self._deployers or region not in {None, *self._regions}:
                 self._deployers[class_name(cls)] = file_of(cls)
+                self._regions |= set() if region is None else {region}
                 listed = [{"class": name, "file": file} for name, file in self._deployers.items()]
                 try:
-                    note(self._directory, self._run, process, listed)
+                    note(self._directory, self._run, process, listed, sorted(self._regions))
                 except (OSError, RuntimeError) as error:
                     self.journal.append("unlisted", why=str(error))
             if watched and self._watchdog is None:
@@ -107,7 +110,8 @@ class Entries:
         """As ``Run.creating``."""
         deployer = identify(self._deployer) if can_delete(self._deployer) else None
         self.unwatched = self.unwatched or (deployer is None and can_delete(self._deployer))
-        self._sitting.begin(type(self._deployer), watched=deployer is not None)
+        region = handle.get("region") if isinstance(handle, Mapping) else None
+        self._sitting.begin(type(self._deployer), watched=deployer is not None, region=region)
         self._sitting.journal.creating(
             handle,
             usd_per_hour=usd_per_hour,

@@ -21,7 +21,13 @@ def state_folder() -> Path:
     return (Path(base) if base else Path.home() / ".local" / "state") / "fmbench" / "standing"
 
 
-def note(directory: Path, run: str, process: Mapping[str, Any], deployers: Sequence[Mapping[str, Any]]) -> None:
+def note(
+    directory: Path,
+    run: str,
+    process: Mapping[str, Any],
+    deployers: Sequence[Mapping[str, Any]],
+    regions: Sequence[str] = (),
+) -> None:
     """Write that something may stand in a run's folder; on disk when this returns.
 
     Args:
@@ -29,6 +35,7 @@ def note(directory: Path, run: str, process: Mapping[str, Any], deployers: Seque
         run: Its id.
         process: Its process.
         deployers: The classes that create things for it, and their files.
+        regions: Where they do, so that they are found when the folder is gone.
 
     Raises:
         OSError: the list cannot be written.
@@ -37,8 +44,8 @@ def note(directory: Path, run: str, process: Mapping[str, Any], deployers: Seque
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(f".{os.getpid()}")
     with fresh.open("w", encoding="utf-8") as file:
-        said = {"directory": str(directory.absolute()), "run": run, "process": process, "deployers": list(deployers)}
-        json.dump(said, file)
+        said = {"directory": str(directory.absolute()), "run": run, "process": process}
+        json.dump({**said, "deployers": list(deployers), "regions": list(regions)}, file)
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)

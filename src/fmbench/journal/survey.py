@@ -132,7 +132,7 @@ def _place(directory: Path, entry: Mapping[str, Any]) -> _Place:
         directory=directory.absolute(),
         run=run,
         over=over,
-        regions=frozenset(one["region"] for one in told if one.get("region")),
+        regions=frozenset([*entry.get("regions", ()), *(one["region"] for one in told if one.get("region"))]),
         deployers=list({one["class"]: one for one in named}.values()),
     )
 
