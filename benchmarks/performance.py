@@ -58,6 +58,8 @@ class Work:
     workers: int = 1
     bare: bool = False
     """Only what a user's script imports (``start_up.py``), against ``fmbench.testing.FakeServer``."""
+    awake: bool = False
+    """The server never sleeps."""
     great: bool = False
     """Only its memory is looked at, through the run and its summary."""
 
@@ -106,7 +108,12 @@ ROWS = [
         Work(streams=64, ttft_us=0, itl_us=0, tokens=256, rounds=60),
         [("tokens/s", 350_000, ">=")],
     ),
-    Row("unstreamed requests/s", "20,000", Work(streams=64, rounds=900, stream=False), [("requests/s", 20_000, ">=")]),
+    Row(
+        "unstreamed requests/s",
+        "20,000",
+        Work(streams=64, rounds=900, stream=False, awake=True),
+        [("requests/s", 20_000, ">=")],
+    ),
     Row(
         "one request, whole process beyond the request (s)",
         "0.8 s",
@@ -255,7 +262,7 @@ def child(work: Work) -> Figures:
             os.sched_setaffinity(0, {CLIENT_CORE})
         server = TruthServer(
             program, Path(os.devnull) if work.great else folder / "log", ttft_us=work.ttft_us, itl_us=work.itl_us,
-            tokens=work.tokens, certificate=certificate, limit_seconds=3600 if work.great else 120,
+            tokens=work.tokens, certificate=certificate, awake=work.awake, limit_seconds=3600 if work.great else 120,
         )  # fmt: skip
         measured = _by_fmbench(work, server, folder) if work.client == "fmbench" else _by_aiohttp(work, server)
         return measured()

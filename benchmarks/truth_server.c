@@ -10,7 +10,7 @@
  * With --cert and --key it speaks TLS, if it was compiled with -DTLS -lssl -lcrypto; a token's time is then taken after
  * its encryption, and the kernel's time of a request is that of the last bytes of its last record.
  *
- * Usage: truth_server --ttft-us 50000 --itl-us 10000 --tokens 128 --log FILE [--limit-seconds 120] [--cert FILE --key FILE]
+ * Usage: truth_server --ttft-us 50000 --itl-us 10000 --tokens 128 --log FILE [--limit-seconds 120] [--awake 1] [--cert FILE --key FILE]
  * It prints "port N" when it listens on a loopback port of the kernel's choice.
  */
 #define _GNU_SOURCE
@@ -403,12 +403,14 @@ static int listen_on_loopback(void) {
 int main(int argc, char **argv) {
     const char *log_path = NULL, *certificate = NULL, *key = NULL;
     int64_t limit_ns = 120000000000;
+    int awake = 0;
     for (int i = 1; i + 1 < argc; i += 2) {
         if (!strcmp(argv[i], "--ttft-us")) ttft_ns = atoll(argv[i + 1]) * 1000;
         else if (!strcmp(argv[i], "--itl-us")) itl_ns = atoll(argv[i + 1]) * 1000;
         else if (!strcmp(argv[i], "--tokens")) token_count = atoi(argv[i + 1]);
         else if (!strcmp(argv[i], "--log")) log_path = argv[i + 1];
         else if (!strcmp(argv[i], "--limit-seconds")) limit_ns = atoll(argv[i + 1]) * 1000000000;
+        else if (!strcmp(argv[i], "--awake")) awake = atoi(argv[i + 1]); /* never sleep: who sends to us need not wake our core */
         else if (!strcmp(argv[i], "--cert")) certificate = argv[i + 1];
         else if (!strcmp(argv[i], "--key")) key = argv[i + 1];
     }
@@ -429,6 +431,7 @@ int main(int argc, char **argv) {
         int64_t wait = heap_size ? heap[0]->due - monotonic() : 100000000;
         if (wait < 0) wait = 0;
         if (wait > 100000000) wait = 100000000;
+        if (awake) wait = 0;
         struct timespec timeout = {0, wait};
         int count = epoll_pwait2(epoll_fd, events, 256, &timeout, NULL);
         for (int i = 0; i < count; i++) {

@@ -14,6 +14,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from fmbench import ConfigError, Endpoint, Exchange, Head, InvokeError, Parameters, Prompt, Usage
+from fmbench.invokers.failures import Failures
+from fmbench.invokers.generated import GeneratedDecoder
 from fmbench.invokers.sagemaker import SageMaker, _Chain, _region_of, _renew
 
 HELLO = Prompt(id="p", text="hi", tokens=1)
@@ -330,3 +332,13 @@ class Found:
         if isinstance(one, Exception):
             raise one
         return one
+
+
+def test_replies_of_lmis_older_handlers_are_whole_where_the_stream_is():
+    decoder = GeneratedDecoder(Failures(), counts=False)
+    for piece in (b'{"outputs":[" a"]}\n', b'{"outputs":[" b"]}\n'):
+        decoder.feed(piece)
+    completion = decoder.close(Head(200, {}))
+    assert completion.text == " a b"
+    with pytest.raises(InvokeError, match="ended early"):
+        GeneratedDecoder(Failures(), counts=False).close(Head(200, {}))

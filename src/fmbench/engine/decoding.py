@@ -91,7 +91,7 @@ class Decoding:
     def slice(self) -> None:
         """Decode about ``SLICE`` pieces, and more where the queue is long."""
         budget = SLICE * (1 + len(self._queue) // BACKLOG)
-        if len(self._queue) > BACKLOG:
+        if len(self._queue) > 4 * BACKLOG:
             budget = max(budget, sum(len(flight.exchange.pieces) for flight in self._queue) - MOST)
         while budget > 0 and self._queue:
             flight = self._queue.popleft()

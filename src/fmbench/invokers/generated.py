@@ -79,6 +79,7 @@ class GeneratedDecoder:
         if (outputs := event.get("outputs")) is not None:  # of LMI's older handlers
             [text] = outputs
             self.deltas.append(Delta(self._piece, text=_text(text)))
+            self._complete = True  # no event says that it is the last one: the stream's own end does
             return
         token = event["token"] or {}
         text = "" if token.get("special") else _text(token.get("text", ""))
