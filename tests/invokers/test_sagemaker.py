@@ -336,7 +336,7 @@ class Found:
 
 def test_replies_of_lmis_older_handlers_are_whole_where_the_stream_is():
     decoder = GeneratedDecoder(Failures(), counts=False)
-    for piece in (b'{"outputs":[" a"]}\n', b'{"outputs":[" b"]}\n'):
+    for piece in (b'data: {"outputs":[" a"]}\n\n', b'data: {"outputs":[" b"]}\n\n'):
         decoder.feed(piece)
     completion = decoder.close(Head(200, {}))
     assert completion.text == " a b"
