@@ -45,8 +45,7 @@ def test_no_price_of_ec2_passes_for_sagemakers():
     book = PriceBook.shipped()
     for name, usd in EC2_USD_PER_HOUR.items():
         price = book.look_up(f"ml.{name}", "us-east-1").usd_per_hour
-        assert price is not None
-        assert round(price, 2) != round(usd, 2)
+        assert price is None or round(price, 2) != round(usd, 2)
     with pytest.raises(ConfigError, match="EC2's prices are others"):
         PriceBook([ROW | {"instance_type": "g5.xlarge"}])
     with pytest.raises(ConfigError, match="a price for Training is not one for Hosting"):
@@ -58,16 +57,16 @@ def test_the_seeds_instances_have_their_prices():
     assert book.look_up("ml.inf2.48xlarge", "us-east-1").usd_per_hour == 15.58
     assert book.look_up("ml.g5.12xlarge", "us-east-1").usd_per_hour == 7.09
     assert book.look_up("ml.g5.12xlarge", "us-east-1").verified
-    cut = book.look_up("ml.p4d.24xlarge", "us-east-1")
-    assert (cut.usd_per_hour, cut.verified) == (25.251, False)
-    assert "37.688" in cut.note
+    # AWS has cut these since the book's list was read, and only Studio's prices were seen: they are others.
+    for name in ("ml.p4d.24xlarge", "ml.p5.48xlarge"):
+        assert book.look_up(name, "us-east-1").usd_per_hour is None
 
 
 def test_an_unknown_price_is_none_with_a_reason():
     price = PriceBook.shipped().look_up("ml.g5.12xlarge", "eu-central-1")
     assert price.usd_per_hour is None
     assert price.reason.startswith("fmbench's price book has no price for ml.g5.12xlarge in eu-central-1")
-    assert price.reason.endswith("(it has one for us-east-1, us-west-2); give usd_per_hour")
+    assert price.reason.endswith("(it has one for us-east-1); give usd_per_hour")
     assert price.facts() == {"price": {"reason": price.reason, "verified": False}}
 
 
