@@ -65,7 +65,7 @@ class InvokeError(FmbenchError):
     Args:
         kind: One word for machines: ``connect``, ``reset``, ``protocol``, ``unauthorized``, ``not_found``,
             ``validation``, ``throttled``, ``not_ready``, ``model_error``, ``server``, ``http``, ``decode``,
-            ``incomplete`` are used by the built-in adapters; an adapter may add its own.
+            ``incomplete``, ``timeout`` are used by the built-in adapters; an adapter may add its own.
         message: One line for people, without secrets.
         status: The HTTP status, where there was one.
     """

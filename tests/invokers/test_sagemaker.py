@@ -203,6 +203,7 @@ def test_a_reply_that_is_not_streamed(image, body):
 
 
 MODEL_ERROR = {"ErrorCode": "X", "OriginalStatusCode": 500, "OriginalMessage": "CUDA died", "Message": "Received server error"}
+SLOW = MODEL_ERROR | {"OriginalStatusCode": 0, "OriginalMessage": "Your invocation timed out while waiting for a response"}
 SPOILT = bytearray(message(TOKENS[1]))
 SPOILT[-9] ^= 4
 
@@ -211,6 +212,7 @@ SPOILT[-9] ^= 4
     ("pieces", "kind", "status", "match", "text"),
     [
         (failed(424, "ModelError", MODEL_ERROR), "model_error", 424, "the model answered 500: CUDA died", ""),
+        (failed(424, "ModelError", SLOW), "timeout", 424, "the model answered 0: Your invocation timed out", ""),
         (failed(400, "ThrottlingException:http://x", {"message": "Rate exceeded"}), "throttled", 400, "Rate exceeded", ""),
         (failed(429, "ModelNotReadyException", {"Message": "loading"}), "not_ready", 429, "loading", ""),
         (failed(503, "ServiceUnavailable", {"Message": "busy"}), "not_ready", 503, "busy", ""),

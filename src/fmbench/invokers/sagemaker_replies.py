@@ -170,7 +170,9 @@ def refuse(head: Head, body: bytes, failures: Failures) -> None:
     if head.status is None or 200 <= head.status < 300 or name not in KINDS:
         failures.refuse_status(head, body)
         return
-    raise InvokeError(KINDS[name], failures.shortened(f"HTTP {head.status} {name}: {_told(body)}"), head.status)
+    told = _told(body)
+    kind = "timeout" if name == "ModelError" and "invocation timed out" in told else KINDS[name]  # AWS's own limit, of 60 s
+    raise InvokeError(kind, failures.shortened(f"HTTP {head.status} {name}: {told}"), head.status)
 
 
 def _told(body: bytes) -> str:
