@@ -118,14 +118,14 @@ def test_a_port_that_is_taken_is_told(run):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         status, last = run(f'process: {{command: "true", url: "http://127.0.0.1:{port}"}}')
-    assert status == 2
+    assert status == 1
     assert last.endswith(f"port {port} is taken: end what listens there, or choose another")
 
 
 def test_a_server_that_ends_while_it_starts_is_told_with_its_last_words(run):
     command = f"{sys.executable} -c 'import sys; sys.exit(\\\"no such flag\\\")'"
     status, last = run(f'process: {{command: "{command}", url: "http://127.0.0.1:{free_port()}", name: mine}}')
-    assert status == 2
+    assert status == 1
     assert last.endswith("mine ended with status 1 while starting; its last lines: no such flag")
 
 
