@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import field, replace
 from typing import Any, Literal
@@ -157,10 +157,10 @@ class OpenAISession:
             ) from None
         return Request(payload=payload, body=self._client.prepare("POST", self._path, body=body))
 
-    def send(self, request: Request, exchange: Exchange) -> Coroutine[Any, Any, None]:
+    async def send(self, request: Request, exchange: Exchange) -> None:
         """Send it; every chunk of the reply's body is a piece."""
         prepared: Prepared = request.body
-        return self._client.send(prepared, exchange)
+        await self._client.send(prepared, exchange)
 
     @property
     def decoder(self) -> Callable[[], Decoder] | None:

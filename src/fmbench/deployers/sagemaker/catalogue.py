@@ -168,9 +168,9 @@ def known_images() -> tuple[Mapping[str, str], ...]:
 
 @cache
 def _instances() -> Any:
-    return orjson.loads((files(__package__) / "instances.json").read_bytes())
+    return orjson.loads((files("fmbench.deployers.sagemaker") / "instances.json").read_bytes())
 
 
 @cache
 def _images() -> Any:
-    return orjson.loads((files(__package__) / "images.json").read_bytes())
+    return orjson.loads((files("fmbench.deployers.sagemaker") / "images.json").read_bytes())
