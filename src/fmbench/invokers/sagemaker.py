@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import anyio
@@ -19,8 +20,9 @@ from fmbench import Completion, ConfigError, Decoder, Endpoint, Exchange, Head, 
 from fmbench.invokers.completions import EventDecoder, WholeDecoder
 from fmbench.invokers.failures import Failures
 from fmbench.invokers.generated import GeneratedDecoder, WholeGeneratedDecoder
+from fmbench.invokers.guarded import GuardedDecoder
 from fmbench.invokers.payloads import Dialect, payload_in
-from fmbench.invokers.sagemaker_replies import StreamDecoder, WholeReplyDecoder
+from fmbench.invokers.sagemaker_replies import StreamDecoder, refuse
 from fmbench.wire import Client, Credentials, Prepared, Signable, Signer, connect
 
 __all__ = ["SageMaker"]
@@ -132,7 +134,7 @@ class SageMakerSession:
         if self._stream:
             return StreamDecoder(self._inner(), self._failures)
         whole = WholeDecoder if self._dialect == "openai" else WholeGeneratedDecoder
-        return WholeReplyDecoder(whole(self._failures), self._failures)
+        return GuardedDecoder(whole(self._failures), partial(refuse, failures=self._failures))
 
     def decode(self, pieces: Sequence[Any], head: Head) -> Completion:
         """The same for a reply that is whole."""

@@ -9,11 +9,11 @@ import orjson
 
 from fmbench import Completion, Decoder, Delta, Head, InvokeError
 from fmbench.invokers.failures import Failures
+from fmbench.invokers.guarded import MOST_START
 from fmbench.wire import EventStreamReader, Message
 
-__all__ = ["StreamDecoder", "WholeReplyDecoder"]
+__all__ = ["StreamDecoder", "refuse"]
 
-MOST_START = 4096
 KINDS = {
     "ModelError": "model_error",
     "ThrottlingException": "throttled",
@@ -126,42 +126,6 @@ class StreamDecoder:
         for event in events:
             self._arrived.append(self._piece)
             self._inner.feed(event)
-
-
-class WholeReplyDecoder:
-    """Decodes a reply that is not streamed.
-
-    Args:
-        inner: Decodes the model's reply.
-        failures: Makes errors.
-    """
-
-    __slots__ = ("_failures", "_inner", "_start")
-
-    def __init__(self, inner: Decoder, failures: Failures) -> None:
-        self._inner = inner
-        self._failures = failures
-        self._start = b""
-
-    @property
-    def deltas(self) -> Sequence[Delta]:
-        """What came."""
-        return self._inner.deltas
-
-    def feed(self, piece: bytes) -> None:
-        """Take the next piece of the body."""
-        if len(self._start) < MOST_START:
-            self._start += piece
-        self._inner.feed(piece)
-
-    def close(self, head: Head) -> Completion:
-        """The body has ended.
-
-        Raises:
-            InvokeError: AWS or the model said that it failed.
-        """
-        refuse(head, self._start, self._failures)
-        return self._inner.close(head)
 
 
 def refuse(head: Head, body: bytes, failures: Failures) -> None:

@@ -15,7 +15,6 @@ from fmbench import (
     Completion,
     ConfigError,
     Decoder,
-    Delta,
     Endpoint,
     Exchange,
     Head,
@@ -27,13 +26,11 @@ from fmbench import (
 )
 from fmbench.invokers.failures import Failures
 from fmbench.invokers.generated import GeneratedDecoder, WholeGeneratedDecoder
+from fmbench.invokers.guarded import GuardedDecoder
 from fmbench.invokers.payloads import payload_in
 from fmbench.wire import Client, Prepared, connect
 
 __all__ = ["TGI"]
-
-MOST_START = 1200
-"""Bytes kept from a body's start, to quote from when the status is an error."""
 
 
 @checked
@@ -106,7 +103,7 @@ class TGISession:
     def decoder(self) -> Decoder:
         """A decoder for one reply, fed while it arrives."""
         inner = GeneratedDecoder(self._failures, counts=True) if self._stream else WholeGeneratedDecoder(self._failures)
-        return TGIDecoder(inner, self._failures)
+        return GuardedDecoder(inner, self._refuse)
 
     def decode(self, pieces: Sequence[Any], head: Head) -> Completion:
         """The same for a reply that is whole."""
@@ -115,43 +112,10 @@ class TGISession:
             decoder.feed(piece)
         return decoder.close(head)
 
-
-class TGIDecoder:
-    """Decodes one reply, unless its status says that it is none.
-
-    Args:
-        inner: Decodes what is generated.
-        failures: Makes errors.
-    """
-
-    __slots__ = ("_failures", "_inner", "_start")
-
-    def __init__(self, inner: Decoder, failures: Failures) -> None:
-        self._inner = inner
-        self._failures = failures
-        self._start = b""
-
-    @property
-    def deltas(self) -> Sequence[Delta]:
-        """What came."""
-        return self._inner.deltas
-
-    def feed(self, piece: bytes) -> None:
-        """Take the next piece of the body."""
-        if len(self._start) < MOST_START:
-            self._start += piece
-        self._inner.feed(piece)
-
-    def close(self, head: Head) -> Completion:
-        """The body has ended.
-
-        Raises:
-            InvokeError: the server or the model said that it failed, or the reply ended early.
-        """
+    def _refuse(self, head: Head, start: bytes) -> None:
         try:
-            self._failures.refuse_status(head, self._start)
+            self._failures.refuse_status(head, start)
         except InvokeError as error:
             if head.status == 424:  # TGI's status for a model that failed
                 raise InvokeError("model_error", error.message, 424) from None
             raise
-        return self._inner.close(head)
